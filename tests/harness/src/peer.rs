@@ -1,0 +1,576 @@
+//! One end of a connection to the broker, told packet by packet what to send and what to expect.
+
+use std::collections::VecDeque;
+use std::io::{self, ErrorKind, Read, Write};
+use std::net::{Shutdown, SocketAddr, TcpStream};
+use std::time::{Duration, Instant};
+
+use crate::decode::decode;
+use crate::frame::Frame;
+use crate::packet::{
+    Ack, Connack, Connect, Disconnect, Packet, Publish, Suback, Subscribe, Unsuback, Version,
+    puback, pubcomp, pubrec, pubrel,
+};
+use crate::reason;
+use crate::watch::Watch;
+
+/// How long a peer waits for what it expects, unless the test says otherwise. Only a test that
+/// fails waits that long.
+const PATIENCE: Duration = Duration::from_secs(10);
+
+/// What carries the bytes: TCP, or a WebSocket over it.
+pub trait Transport: Read + Write + Send {
+    /// How long [`Read::read`] may block before it fails with `WouldBlock` or `TimedOut`.
+    ///
+    /// # Errors
+    /// Those of the socket.
+    fn set_read_timeout(&self, timeout: Duration) -> io::Result<()>;
+
+    /// Ends the sending direction.
+    ///
+    /// # Errors
+    /// Those of the socket.
+    fn finish(&self) -> io::Result<()>;
+}
+
+impl Transport for TcpStream {
+    fn set_read_timeout(&self, timeout: Duration) -> io::Result<()> {
+        TcpStream::set_read_timeout(self, Some(timeout))
+    }
+
+    fn finish(&self) -> io::Result<()> {
+        self.shutdown(Shutdown::Write)
+    }
+}
+
+/// What came, if anything did.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Received {
+    /// A packet.
+    Packet(Packet),
+    /// The broker closed the connection.
+    Closed,
+    /// Nothing in the time allowed.
+    Nothing,
+}
+
+/// A client of the broker that does only what it is told.
+///
+/// Every `expect_…` panics, naming what came instead, unless the next thing to come is the one
+/// expected. Acknowledgements are the exception: while it waits for one, a peer lays PUBLISH
+/// packets aside for [`Peer::expect_publish`], for the two directions have no common order.
+pub struct Peer {
+    transport: Box<dyn Transport>,
+    version: Version,
+    unread: Vec<u8>,
+    laid_aside: VecDeque<Publish>,
+    watch: Watch,
+    last_identifier: u16,
+}
+
+impl Peer {
+    /// Opens a TCP connection and sends nothing.
+    ///
+    /// # Panics
+    /// If nobody listens there.
+    #[track_caller]
+    pub fn connect(address: SocketAddr, version: Version) -> Peer {
+        let stream = TcpStream::connect_timeout(&address, PATIENCE)
+            .unwrap_or_else(|error| panic!("cannot connect to {address}: {error}"));
+        stream
+            .set_nodelay(true)
+            .and_then(|()| stream.set_write_timeout(Some(PATIENCE)))
+            .expect("a fresh socket takes its options");
+        Peer::over(Box::new(stream), version)
+    }
+
+    /// Speaks over a transport that is already open.
+    pub fn over(transport: Box<dyn Transport>, version: Version) -> Peer {
+        Peer {
+            transport,
+            version,
+            unread: Vec::new(),
+            laid_aside: VecDeque::new(),
+            watch: Watch::default(),
+            last_identifier: 0,
+        }
+    }
+
+    /// The version this peer reads and writes.
+    pub fn version(&self) -> Version {
+        self.version
+    }
+
+    /// The CONNACK that came.
+    ///
+    /// # Panics
+    /// If none did.
+    #[track_caller]
+    pub fn connack(&self) -> &Connack {
+        self.watch.connack().expect("CONNACK has come")
+    }
+
+    /// A Packet Identifier this peer has not yet used by this way.
+    pub fn next_identifier(&mut self) -> u16 {
+        self.last_identifier = self.last_identifier.wrapping_add(1).max(1);
+        self.last_identifier
+    }
+
+    // ---- sending -------------------------------------------------------------------------------
+
+    /// Sends a packet.
+    pub fn send(&mut self, packet: impl Into<Packet>) {
+        let packet = packet.into();
+        self.watch.sent(&packet);
+        self.send_bytes(&packet.bytes(self.version));
+    }
+
+    /// Sends a packet written field by field.
+    pub fn send_frame(&mut self, frame: &Frame) {
+        self.send_bytes(&frame.bytes());
+    }
+
+    /// Sends bytes in one write. That the broker has closed the connection meanwhile is no error
+    /// here: it shows when the peer next expects something.
+    ///
+    /// # Panics
+    /// If the broker does not read for a long time.
+    #[track_caller]
+    pub fn send_bytes(&mut self, bytes: &[u8]) {
+        let sent = self
+            .transport
+            .write_all(bytes)
+            .and_then(|()| self.transport.flush());
+        match sent {
+            Ok(()) => {}
+            Err(error) if is_closed(&error) => {}
+            Err(error) => panic!("cannot send {} bytes: {error}", bytes.len()),
+        }
+    }
+
+    /// Sends bytes in writes of `size` each, so that the broker is likely to read them apart.
+    pub fn send_in_fragments(&mut self, bytes: &[u8], size: usize) {
+        for fragment in bytes.chunks(size) {
+            self.send_bytes(fragment);
+        }
+    }
+
+    // ---- receiving -----------------------------------------------------------------------------
+
+    /// Waits for whatever comes next.
+    ///
+    /// # Panics
+    /// If a packet breaks a rule of form or a limit this peer announced.
+    #[track_caller]
+    pub fn recv_within(&mut self, patience: Duration) -> Received {
+        if let Some(publish) = self.laid_aside.pop_front() {
+            return Received::Packet(Packet::Publish(publish));
+        }
+        self.recv_from_wire(patience)
+    }
+
+    #[track_caller]
+    fn recv_from_wire(&mut self, patience: Duration) -> Received {
+        let deadline = Instant::now() + patience;
+        loop {
+            match decode(self.version, &self.unread) {
+                Ok(Some((mut packet, size))) => {
+                    if let Err(why) = self.watch.received(self.version, &mut packet, size) {
+                        panic!("the broker broke a rule: {why}: {packet:?}");
+                    }
+                    self.unread.drain(..size);
+                    return Received::Packet(packet);
+                }
+                Ok(None) => {}
+                Err(why) => panic!(
+                    "the broker sent a malformed packet: {why}: {:02x?}",
+                    self.unread
+                ),
+            }
+            let left = deadline.saturating_duration_since(Instant::now());
+            if left.is_zero() {
+                return Received::Nothing;
+            }
+            self.transport
+                .set_read_timeout(left)
+                .expect("the time left is not zero");
+            let mut chunk = [0; 16 * 1024];
+            match self.transport.read(&mut chunk) {
+                Ok(0) => return self.closed(),
+                Ok(length) => self.unread.extend_from_slice(&chunk[..length]),
+                Err(error) if is_timeout(&error) => return Received::Nothing,
+                Err(error) if is_closed(&error) => return self.closed(),
+                Err(error) if error.kind() == ErrorKind::Interrupted => {}
+                Err(error) => panic!("cannot receive: {error}"),
+            }
+        }
+    }
+
+    #[track_caller]
+    fn closed(&self) -> Received {
+        assert!(
+            self.unread.is_empty(),
+            "the broker closed in the middle of a packet: {:02x?}",
+            self.unread
+        );
+        Received::Closed
+    }
+
+    /// Waits for a packet.
+    ///
+    /// # Panics
+    /// If the connection is closed, or nothing comes.
+    #[track_caller]
+    pub fn recv(&mut self) -> Packet {
+        match self.recv_within(PATIENCE) {
+            Received::Packet(packet) => packet,
+            Received::Closed => panic!("expected a packet, but the broker closed the connection"),
+            Received::Nothing => panic!("expected a packet, but nothing came"),
+        }
+    }
+
+    /// The next packet that is no PUBLISH.
+    #[track_caller]
+    fn recv_answer(&mut self, expected: &str) -> Packet {
+        loop {
+            match self.recv_from_wire(PATIENCE) {
+                Received::Packet(Packet::Publish(publish)) => self.laid_aside.push_back(publish),
+                Received::Packet(packet) => return packet,
+                Received::Closed => panic!("expected {expected}, but the broker closed"),
+                Received::Nothing => panic!("expected {expected}, but nothing came"),
+            }
+        }
+    }
+
+    /// Waits for CONNACK, of whatever outcome.
+    ///
+    /// # Panics
+    /// If something else comes.
+    #[track_caller]
+    pub fn expect_connack(&mut self) -> Connack {
+        match self.recv() {
+            Packet::Connack(connack) => connack,
+            other => panic!("expected CONNACK, got {other:?}"),
+        }
+    }
+
+    /// Waits for a CONNACK that accepts the connection.
+    ///
+    /// # Panics
+    /// If something else comes.
+    #[track_caller]
+    pub fn expect_accepted(&mut self) -> Connack {
+        let connack = self.expect_connack();
+        assert_eq!(connack.reason, reason::SUCCESS, "refused: {connack:?}");
+        connack
+    }
+
+    /// Waits for a CONNACK with one of `reasons`, and for the end of the connection.
+    ///
+    /// # Panics
+    /// If something else comes.
+    #[track_caller]
+    pub fn expect_refused(&mut self, reasons: &[u8]) -> Connack {
+        let connack = self.expect_connack();
+        assert!(
+            reasons.contains(&connack.reason),
+            "refused for another reason than {reasons:02x?}: {connack:?}"
+        );
+        self.expect_closed();
+        connack
+    }
+
+    /// Waits for the end of a connection whose CONNECT was malformed. In 3.1.1 no CONNACK may
+    /// precede it; in 5 one may, with one of `reasons`.
+    ///
+    /// # Panics
+    /// If something else comes.
+    #[track_caller]
+    pub fn expect_malformed_connect_refused(&mut self, reasons: &[u8]) {
+        match self.recv_within(PATIENCE) {
+            Received::Closed => {}
+            Received::Packet(Packet::Connack(connack))
+                if self.version == Version::V5 && reasons.contains(&connack.reason) =>
+            {
+                self.expect_closed();
+            }
+            other => panic!("expected the end of the connection, got {other:?}"),
+        }
+    }
+
+    /// Waits for PUBLISH and leaves it unacknowledged.
+    ///
+    /// # Panics
+    /// If something else comes.
+    #[track_caller]
+    pub fn expect_publish(&mut self) -> Publish {
+        match self.recv() {
+            Packet::Publish(publish) => publish,
+            other => panic!("expected PUBLISH, got {other:?}"),
+        }
+    }
+
+    /// Waits for PUBLISH and plays the receiver's part of its QoS to the end.
+    ///
+    /// # Panics
+    /// If something else comes.
+    #[track_caller]
+    pub fn expect_message(&mut self) -> Publish {
+        let publish = self.expect_publish();
+        let identifier = publish.packet_identifier;
+        match publish.qos {
+            0 => {}
+            1 => self.send(puback(identifier)),
+            _ => {
+                self.send(pubrec(identifier));
+                self.expect_pubrel(identifier);
+                self.send(pubcomp(identifier));
+            }
+        }
+        publish
+    }
+
+    /// Waits for PUBACK of this identifier.
+    ///
+    /// # Panics
+    /// If another answer comes.
+    #[track_caller]
+    pub fn expect_puback(&mut self, identifier: u16) -> Ack {
+        match self.recv_answer("PUBACK") {
+            Packet::Puback(ack) if ack.packet_identifier == identifier => ack,
+            other => panic!("expected PUBACK {identifier}, got {other:?}"),
+        }
+    }
+
+    /// Waits for PUBREC of this identifier.
+    ///
+    /// # Panics
+    /// If another answer comes.
+    #[track_caller]
+    pub fn expect_pubrec(&mut self, identifier: u16) -> Ack {
+        match self.recv_answer("PUBREC") {
+            Packet::Pubrec(ack) if ack.packet_identifier == identifier => ack,
+            other => panic!("expected PUBREC {identifier}, got {other:?}"),
+        }
+    }
+
+    /// Waits for PUBREL of this identifier.
+    ///
+    /// # Panics
+    /// If another answer comes.
+    #[track_caller]
+    pub fn expect_pubrel(&mut self, identifier: u16) -> Ack {
+        match self.recv_answer("PUBREL") {
+            Packet::Pubrel(ack) if ack.packet_identifier == identifier => ack,
+            other => panic!("expected PUBREL {identifier}, got {other:?}"),
+        }
+    }
+
+    /// Waits for PUBCOMP of this identifier.
+    ///
+    /// # Panics
+    /// If another answer comes.
+    #[track_caller]
+    pub fn expect_pubcomp(&mut self, identifier: u16) -> Ack {
+        match self.recv_answer("PUBCOMP") {
+            Packet::Pubcomp(ack) if ack.packet_identifier == identifier => ack,
+            other => panic!("expected PUBCOMP {identifier}, got {other:?}"),
+        }
+    }
+
+    /// Waits for SUBACK of this identifier with these Reason Codes.
+    ///
+    /// # Panics
+    /// If another answer comes.
+    #[track_caller]
+    pub fn expect_suback(&mut self, identifier: u16, reasons: &[u8]) -> Suback {
+        match self.recv_answer("SUBACK") {
+            Packet::Suback(suback)
+                if suback.packet_identifier == identifier && suback.reasons == reasons =>
+            {
+                suback
+            }
+            other => panic!("expected SUBACK {identifier} {reasons:02x?}, got {other:?}"),
+        }
+    }
+
+    /// Waits for UNSUBACK of this identifier; in MQTT 5 with these Reason Codes.
+    ///
+    /// # Panics
+    /// If another answer comes.
+    #[track_caller]
+    pub fn expect_unsuback(&mut self, identifier: u16, reasons: &[u8]) -> Unsuback {
+        match self.recv_answer("UNSUBACK") {
+            Packet::Unsuback(unsuback)
+                if unsuback.packet_identifier == identifier
+                    && (self.version == Version::V311 || unsuback.reasons == reasons) =>
+            {
+                unsuback
+            }
+            other => panic!("expected UNSUBACK {identifier} {reasons:02x?}, got {other:?}"),
+        }
+    }
+
+    /// Waits for the end of the connection, with nothing before it.
+    ///
+    /// # Panics
+    /// If a packet comes, or nothing.
+    #[track_caller]
+    pub fn expect_closed(&mut self) {
+        match self.recv_within(PATIENCE) {
+            Received::Closed => {}
+            other => panic!("expected the end of the connection, got {other:?}"),
+        }
+    }
+
+    /// Waits for the broker to end the connection because of something the peer did: in MQTT 5 by
+    /// a DISCONNECT with one of `reasons`, in 3.1.1 without a word.
+    ///
+    /// # Panics
+    /// If something else comes.
+    #[track_caller]
+    pub fn expect_disconnected(&mut self, reasons: &[u8]) {
+        if self.version == Version::V5 {
+            match self.recv_within(PATIENCE) {
+                Received::Packet(Packet::Disconnect(disconnect))
+                    if reasons.contains(&disconnect.reason) => {}
+                other => panic!("expected DISCONNECT {reasons:02x?}, got {other:?}"),
+            }
+        }
+        self.expect_closed();
+    }
+
+    /// Collects everything until the end of the connection.
+    ///
+    /// # Panics
+    /// If the end does not come.
+    #[track_caller]
+    pub fn recv_until_closed(&mut self) -> Vec<Packet> {
+        let mut packets = Vec::new();
+        loop {
+            match self.recv_within(PATIENCE) {
+                Received::Packet(packet) => packets.push(packet),
+                Received::Closed => return packets,
+                Received::Nothing => panic!("the connection stays open after {packets:?}"),
+            }
+        }
+    }
+
+    /// Shows that nothing comes for this long. Where an event can be awaited instead, a test
+    /// should: [`Peer::expect_ping`], or a message that must come next.
+    ///
+    /// # Panics
+    /// If something comes.
+    #[track_caller]
+    pub fn expect_nothing_within(&mut self, time: Duration) {
+        match self.recv_within(time) {
+            Received::Nothing => {}
+            other => panic!("expected nothing, got {other:?}"),
+        }
+    }
+
+    /// Shows that the connection works and nothing is under way on it: PINGREQ is answered, and
+    /// by nothing else first.
+    ///
+    /// # Panics
+    /// If something else comes.
+    #[track_caller]
+    pub fn expect_ping(&mut self) {
+        self.send(Packet::Pingreq);
+        match self.recv() {
+            Packet::Pingresp => {}
+            other => panic!("expected PINGRESP, got {other:?}"),
+        }
+    }
+
+    // ---- small scenes --------------------------------------------------------------------------
+
+    /// Connects, is accepted.
+    ///
+    /// # Panics
+    /// If the broker refuses.
+    #[track_caller]
+    pub fn log_in(&mut self, connect: Connect) -> Connack {
+        self.send(connect);
+        self.expect_accepted()
+    }
+
+    /// Subscribes to one filter and is granted what it asked for.
+    ///
+    /// # Panics
+    /// If the broker grants something else.
+    #[track_caller]
+    pub fn subscribe(&mut self, filter: &str, options: u8) {
+        let identifier = self.next_identifier();
+        self.send(Subscribe::new(identifier).filter(filter, options));
+        self.expect_suback(identifier, &[options & 0x03]);
+    }
+
+    /// Publishes and plays the sender's part of the QoS to the end. Returns the Reason Code.
+    ///
+    /// # Panics
+    /// If the broker refuses the message or answers with something else.
+    #[track_caller]
+    pub fn publish(&mut self, publish: Publish) -> u8 {
+        let (qos, identifier) = (publish.qos, publish.packet_identifier);
+        self.send(publish);
+        let reason = match qos {
+            0 => 0,
+            1 => self.expect_puback(identifier).reason,
+            _ => {
+                let pubrec = self.expect_pubrec(identifier);
+                self.send(pubrel(identifier));
+                let pubcomp = self.expect_pubcomp(identifier);
+                assert_eq!(pubcomp.reason, reason::SUCCESS, "{pubcomp:?}");
+                pubrec.reason
+            }
+        };
+        assert!(reason < 0x80, "the message was refused: {reason:#04x}");
+        reason
+    }
+
+    /// Disconnects in good order and waits until the broker has closed the connection.
+    ///
+    /// # Panics
+    /// If it does not, or says something first.
+    #[track_caller]
+    pub fn disconnect(mut self) {
+        self.send(Disconnect::normal());
+        self.expect_closed();
+    }
+
+    /// Ends the connection without DISCONNECT, as a lost network does, and waits until the broker
+    /// has noticed. What it still had to say is lost.
+    ///
+    /// # Panics
+    /// If the broker does not notice.
+    #[track_caller]
+    pub fn cut(mut self) {
+        match self.transport.finish() {
+            Ok(()) => {}
+            Err(error) if is_closed(&error) || error.kind() == ErrorKind::NotConnected => {}
+            Err(error) => panic!("cannot end the connection: {error}"),
+        }
+        loop {
+            match self.recv_within(PATIENCE) {
+                Received::Packet(_) => {}
+                Received::Closed => return,
+                Received::Nothing => panic!("the broker does not close its side"),
+            }
+        }
+    }
+}
+
+fn is_timeout(error: &io::Error) -> bool {
+    matches!(error.kind(), ErrorKind::WouldBlock | ErrorKind::TimedOut)
+}
+
+fn is_closed(error: &io::Error) -> bool {
+    matches!(
+        error.kind(),
+        ErrorKind::ConnectionReset
+            | ErrorKind::ConnectionAborted
+            | ErrorKind::BrokenPipe
+            | ErrorKind::UnexpectedEof
+    )
+}
