@@ -1,1 +1,5 @@
 //! To be written.
+
+mod limits;
+
+pub use limits::{Limits, SharedSubscriptionStrategy};
