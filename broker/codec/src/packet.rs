@@ -5,13 +5,18 @@
 //! packet was decoded. What 3.1.1 lacks is absent (`None`, empty), so nothing above the codec
 //! asks for the version.
 
+#![allow(missing_docs, reason = "fields and variants are named as sections 2 and 3 name them")]
+
 use std::num::NonZeroU16;
 
 use nexum_types::{
     PacketIdentifier, ProtocolVersion, QoS, ReasonCode, SubscriptionOptions, TopicName,
 };
 
-use crate::property::{SubscriptionIdentifiers, UserProperties};
+use crate::property::{ForwardedProperties, SubscriptionIdentifiers, UserProperties};
+use crate::reason_codes::ReasonCodes;
+use crate::subscribe::SubscriptionRequests;
+use crate::unsubscribe::Filters;
 
 /// Any control packet (section 2.1.2).
 #[derive(Clone, Copy, Debug, PartialEq)]
