@@ -56,6 +56,19 @@ pub struct Limits {
     pub server_keep_alive_seconds: Option<NonZeroU16>,
     /// How a shared subscription picks the member for a message.
     pub shared_subscription_strategy: SharedSubscriptionStrategy,
+    /// How often a client gets a message that several of its subscriptions match.
+    pub overlapping_subscriptions: OverlappingSubscriptions,
+}
+
+/// What a client gets of a message that several of its subscriptions match. The specification
+/// leaves the choice ([MQTT-3.3.4-2] to [MQTT-3.3.4-5], MQTT 3.1.1 section 3.3.5).
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+pub enum OverlappingSubscriptions {
+    /// One copy at the highest QoS, with all Subscription Identifiers.
+    #[default]
+    Once,
+    /// One copy for each subscription, at its QoS and with its Subscription Identifier.
+    Each,
 }
 
 /// How the member that gets a message of a shared subscription is chosen (MQTT 5 section 4.8.2
@@ -97,6 +110,7 @@ impl Default for Limits {
             authentication_timeout_seconds: 5,
             server_keep_alive_seconds: None,
             shared_subscription_strategy: SharedSubscriptionStrategy::RoundRobin,
+            overlapping_subscriptions: OverlappingSubscriptions::Once,
         }
     }
 }

@@ -13,6 +13,12 @@ impl ClientId {
         (!id.is_empty()).then(|| ClientId(Arc::from(id)))
     }
 
+    /// The identifier, shared.
+    #[must_use]
+    pub fn shared(&self) -> Arc<str> {
+        Arc::clone(&self.0)
+    }
+
     /// The identifier as text.
     #[must_use]
     pub fn as_str(&self) -> &str {

@@ -1,0 +1,152 @@
+//! A network connection as the core sees it: bytes in, packets out, and what CONNECT agreed.
+//!
+//! It is not the session: a session outlives it, and [`crate::session`] knows nothing of it but
+//! its key.
+//!
+//! States:
+//!
+//! ```text
+//! open ─► AwaitConnect ─CONNECT─► Authenticating ─accepted─► Connected(session) ─┐
+//!              │                        │ refused                               ▼
+//!              └────── bad packet, time limit ───────────────────────────► Closing ─closed─► gone
+//! ```
+
+use std::collections::VecDeque;
+use std::num::NonZeroU16;
+
+use nexum_codec::AcknowledgementKind;
+use nexum_types::{PacketIdentifier, ProtocolVersion, ReasonCode, Time};
+
+use crate::admission::Admission;
+use crate::origin::ConnectionOrigin;
+use crate::outbound_buffer::OutboundBuffer;
+use crate::topic_alias::{InboundAliases, OutboundAliases};
+
+pub(crate) struct Connection {
+    pub(crate) generation: u32,
+    pub(crate) state: ConnectionState,
+    /// What the client speaks; 3.1.1 until CONNECT tells.
+    pub(crate) version: ProtocolVersion,
+    pub(crate) request_problem_information: bool,
+    /// Named by [`poll_transmit`](crate::Shard::poll_transmit) already or about to be.
+    pub(crate) listed: bool,
+    /// The outbound buffer has grown so far that it should be sent before more is routed.
+    pub(crate) urgent: bool,
+    pub(crate) holds: Holds,
+    /// 0 is off.
+    pub(crate) keep_alive_seconds: u16,
+    /// The largest packet the client takes.
+    pub(crate) maximum_packet_size_bytes: u32,
+    pub(crate) last_received: Time,
+    /// Bytes received and not handled: a part of a packet, or all that came while held back.
+    pub(crate) unhandled: Vec<u8>,
+    pub(crate) outbound: OutboundBuffer,
+    pub(crate) inbound_aliases: InboundAliases,
+    /// Present if the client wants aliases.
+    pub(crate) outbound_aliases: Option<Box<OutboundAliases>>,
+    /// Acknowledgements owed in this order, the first of which waits for receipts.
+    pub(crate) owed: VecDeque<OwedAcknowledgement>,
+    /// How many were ever put into `owed`.
+    pub(crate) owed_sequence: u32,
+    pub(crate) origin: ConnectionOrigin,
+}
+
+pub(crate) enum ConnectionState {
+    AwaitConnect,
+    Authenticating(Box<Admission>),
+    Connected { session: u32 },
+    Closing,
+}
+
+/// Why no bytes are taken from a connection for now.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Holds(u8);
+
+impl Holds {
+    /// Its credentials are being checked.
+    pub(crate) const AUTHENTICATION: Holds = Holds(1);
+    /// It publishes to a session that is catching up.
+    pub(crate) const BACKPRESSURE: Holds = Holds(2);
+    /// It does not read what it is sent.
+    pub(crate) const OUTBOUND_FULL: Holds = Holds(4);
+
+    /// Its SUBSCRIBE waits for other shards.
+    pub(crate) const SUBSCRIBE: Holds = Holds(8);
+
+    pub(crate) fn any(self) -> bool {
+        self.0 != 0
+    }
+
+    pub(crate) fn has(self, hold: Holds) -> bool {
+        self.0 & hold.0 != 0
+    }
+
+    pub(crate) fn add(&mut self, hold: Holds) {
+        self.0 |= hold.0;
+    }
+
+    pub(crate) fn remove(&mut self, hold: Holds) {
+        self.0 &= !hold.0;
+    }
+}
+
+/// A PUBACK or PUBREC that leaves when everybody who promised to keep the message has it, and not
+/// before the ones in front of it ([MQTT-4.6.0-2], [MQTT-4.6.0-3]).
+#[derive(Debug)]
+pub(crate) struct OwedAcknowledgement {
+    pub(crate) kind: AcknowledgementKind,
+    pub(crate) packet_identifier: PacketIdentifier,
+    pub(crate) reason_code: ReasonCode,
+    pub(crate) receipts: u16,
+}
+
+impl Connection {
+    pub(crate) fn new(origin: ConnectionOrigin, generation: u32, now: Time) -> Connection {
+        Connection {
+            generation,
+            state: ConnectionState::AwaitConnect,
+            version: ProtocolVersion::V3_1_1,
+            request_problem_information: true,
+            listed: false,
+            urgent: false,
+            holds: Holds::default(),
+            keep_alive_seconds: 0,
+            maximum_packet_size_bytes: u32::MAX,
+            last_received: now,
+            unhandled: Vec::new(),
+            outbound: OutboundBuffer::default(),
+            inbound_aliases: InboundAliases::default(),
+            outbound_aliases: None,
+            owed: VecDeque::new(),
+            owed_sequence: 0,
+            origin,
+        }
+    }
+
+    pub(crate) fn session(&self) -> Option<u32> {
+        match self.state {
+            ConnectionState::Connected { session } => Some(session),
+            ConnectionState::AwaitConnect
+            | ConnectionState::Authenticating(_)
+            | ConnectionState::Closing => None,
+        }
+    }
+
+    /// Whether PUBREC for this identifier waits for receipts.
+    pub(crate) fn owes(&self, id: PacketIdentifier) -> bool {
+        self.owed
+            .iter()
+            .any(|owed| owed.kind == AcknowledgementKind::PubRec && owed.packet_identifier == id)
+    }
+
+    pub(crate) fn is_closing(&self) -> bool {
+        matches!(self.state, ConnectionState::Closing)
+    }
+
+    /// When the connection is dead unless something is received before (MQTT 5 section 3.1.2.10).
+    pub(crate) fn keep_alive_deadline(&self) -> Option<Time> {
+        let seconds = NonZeroU16::new(self.keep_alive_seconds)?;
+        // [MQTT-3.1.2-22] [MQTT3-3.1.2-24]: one and a half times the Keep Alive.
+        Some(self.last_received + std::time::Duration::from_millis(u64::from(seconds.get()) * 1500))
+    }
+}

@@ -1,0 +1,370 @@
+//! What goes into a shard and what comes out of it.
+
+use std::fmt;
+use std::net::SocketAddr;
+use std::sync::Arc;
+
+use nexum_codec::DecodeError;
+use nexum_types::{QoS, ReasonCode};
+
+use crate::key::{ConnectionKey, ShardId};
+use crate::origin::{AuthenticationOutcome, ConnectionOrigin, Credentials};
+use crate::peer::PeerBatch;
+
+/// Something that happened outside and is neither bytes nor the end of a connection.
+#[derive(Debug)]
+pub enum Input {
+    /// The answer to [`Output::Authenticate`].
+    Authenticated {
+        /// The connection that waits for it.
+        connection: ConnectionKey,
+        /// Whether it may go on.
+        outcome: AuthenticationOutcome,
+    },
+    /// What another shard had for this one.
+    Peer {
+        /// The shard it comes from.
+        from: ShardId,
+        /// What it had.
+        batch: PeerBatch,
+    },
+    /// An administrator ends a connection.
+    Disconnect {
+        /// Which one.
+        connection: ConnectionKey,
+        /// What the client is told, if it speaks MQTT 5.
+        reason: ReasonCode,
+    },
+    /// The broker itself publishes, for example to `$SYS`.
+    Publish {
+        /// A topic name; an invalid one is ignored.
+        topic: String,
+        /// The payload.
+        payload: Vec<u8>,
+        /// The QoS.
+        qos: QoS,
+        /// Whether it is retained.
+        retain: bool,
+    },
+    /// The broker is going down: every connection is told so and closed.
+    ShutDown,
+}
+
+/// Something the shell must do.
+#[derive(Debug)]
+pub enum Output {
+    /// Send what is pending, close the socket, then call [`Shard::closed`](crate::Shard::closed).
+    Close {
+        /// Which connection.
+        connection: ConnectionKey,
+    },
+    /// Check credentials and answer with [`Input::Authenticated`].
+    Authenticate {
+        /// The connection that waits.
+        connection: ConnectionKey,
+        /// What to check.
+        credentials: Credentials,
+    },
+    /// The session lives on another shard: move the socket there, open it with the same origin
+    /// and feed it these bytes first. The key is free at once.
+    Rehome {
+        /// Which connection.
+        connection: ConnectionKey,
+        /// The session's shard.
+        to: ShardId,
+        /// What [`Shard::open`](crate::Shard::open) was told.
+        origin: ConnectionOrigin,
+        /// Everything received so far, CONNECT first.
+        received: Vec<u8>,
+    },
+    /// [`Shard::wants_read`](crate::Shard::wants_read) turned true again.
+    ResumeReading {
+        /// Which connection.
+        connection: ConnectionKey,
+    },
+    /// For the log.
+    Event(Event),
+}
+
+/// What happened, for logs. `Display` gives the line.
+#[derive(Clone, Debug)]
+pub enum Event {
+    /// A client was let in.
+    Connected {
+        /// Its Client Identifier.
+        client_id: Arc<str>,
+        /// Its address.
+        address: Option<SocketAddr>,
+        /// Whether a session was resumed.
+        session_present: bool,
+    },
+    /// A client was not let in.
+    ConnectRefused {
+        /// The Client Identifier it gave.
+        client_id: String,
+        /// Its address.
+        address: Option<SocketAddr>,
+        /// What it was told.
+        reason: ReasonCode,
+    },
+    /// A connection with a session ended.
+    Disconnected {
+        /// The Client Identifier.
+        client_id: Arc<str>,
+        /// Why.
+        cause: DisconnectCause,
+    },
+    /// A connection ended before it had a session.
+    ConnectionEnded {
+        /// Its address.
+        address: Option<SocketAddr>,
+        /// Why.
+        cause: DisconnectCause,
+    },
+    /// A session reached a bound and began to lose messages. Logged once until it has room again.
+    QueueOverflow {
+        /// The Client Identifier.
+        client_id: Arc<str>,
+        /// What overflowed.
+        reason: crate::counters::DropReason,
+    },
+    /// A session expired.
+    SessionExpired {
+        /// The Client Identifier.
+        client_id: Arc<str>,
+    },
+}
+
+/// How serious an event is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Level {
+    /// Of interest when looking for something.
+    Debug,
+    /// Ordinary life.
+    Info,
+    /// Somebody should look.
+    Warn,
+}
+
+impl Event {
+    /// How serious it is.
+    #[must_use]
+    pub fn level(&self) -> Level {
+        match self {
+            Event::Connected { .. } | Event::SessionExpired { .. } => Level::Debug,
+            Event::ConnectRefused { .. } => Level::Info,
+            Event::Disconnected { cause, .. } | Event::ConnectionEnded { cause, .. } => cause.level(),
+            Event::QueueOverflow { .. } => Level::Warn,
+        }
+    }
+}
+
+/// Why a connection ended.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum DisconnectCause {
+    /// The client sent DISCONNECT.
+    ByClient(ReasonCode),
+    /// The network connection was lost without DISCONNECT.
+    Lost(ConnectionLoss),
+    /// Bytes that are no MQTT packet, or one whose fields break a rule.
+    Malformed(DecodeError),
+    /// A well-formed packet that was not allowed.
+    Protocol(ProtocolError),
+    /// Nothing was heard for one and a half times the Keep Alive.
+    KeepAliveTimeout,
+    /// No CONNECT was accepted in time.
+    AuthenticationTimeout,
+    /// CONNECT was refused.
+    Refused(ReasonCode),
+    /// The same Client Identifier connected again.
+    TakenOver,
+    /// An administrator ended it.
+    Administrative(ReasonCode),
+    /// The broker is going down.
+    ShuttingDown,
+}
+
+impl DisconnectCause {
+    fn level(&self) -> Level {
+        match self {
+            DisconnectCause::ByClient(_)
+            | DisconnectCause::Lost(_)
+            | DisconnectCause::KeepAliveTimeout
+            | DisconnectCause::AuthenticationTimeout
+            | DisconnectCause::TakenOver
+            | DisconnectCause::ShuttingDown => Level::Debug,
+            DisconnectCause::Malformed(_)
+            | DisconnectCause::Protocol(_)
+            | DisconnectCause::Refused(_)
+            | DisconnectCause::Administrative(_) => Level::Info,
+        }
+    }
+}
+
+/// How the shell lost a connection.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum ConnectionLoss {
+    /// The peer closed it.
+    EndOfStream,
+    /// The system reported an error.
+    Error(String),
+    /// The transport below MQTT was breached, for example a WebSocket text frame.
+    NotMqtt(String),
+}
+
+/// A packet that is well formed and yet forbidden here and now.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ProtocolError {
+    /// [MQTT-3.1.0-1]: the first packet must be CONNECT.
+    FirstPacketNotConnect,
+    /// [MQTT-3.1.0-2]: a second CONNECT.
+    SecondConnect,
+    /// A packet that only a server sends.
+    PacketFromServer,
+    /// [MQTT-3.3.4-6]: a Subscription Identifier in a PUBLISH from a client.
+    SubscriptionIdentifierFromClient,
+    /// A Topic Alias that was never set up, is zero or above the maximum.
+    TopicAliasInvalid,
+    /// [MQTT-3.3.2-8 and the like]: neither a topic name nor a Topic Alias.
+    NoTopic,
+    /// More publications unacknowledged than the Receive Maximum.
+    ReceiveMaximumExceeded,
+    /// [MQTT-2.2.1-3]: PUBLISH with a Packet Identifier still in use.
+    PacketIdentifierInUse,
+    /// An acknowledgement of the wrong kind for the exchange it names.
+    AcknowledgementMismatch,
+    /// [MQTT-3.8.3-4]: No Local on a shared subscription.
+    NoLocalOnSharedSubscription,
+    /// [MQTT-3.14.2-2]: Session Expiry Interval raised from zero by DISCONNECT.
+    SessionExpiryRaisedFromZero,
+    /// [MQTT-4.12.0-6 and 4.12.1-1]: AUTH where no authentication method was agreed or another was.
+    AuthNotExpected,
+    /// More bytes before authentication than allowed.
+    TooMuchBeforeConnect,
+    /// [MQTT-3.1.2-20..22 on 3.1.1] and the like: an empty Client Identifier with Clean Session 0.
+    TopicTooDeep,
+}
+
+impl ProtocolError {
+    /// What an MQTT 5 client is told.
+    #[must_use]
+    pub const fn reason_code(self) -> ReasonCode {
+        match self {
+            ProtocolError::FirstPacketNotConnect
+            | ProtocolError::SecondConnect
+            | ProtocolError::PacketFromServer
+            | ProtocolError::SubscriptionIdentifierFromClient
+            | ProtocolError::NoTopic
+            | ProtocolError::PacketIdentifierInUse
+            | ProtocolError::AcknowledgementMismatch
+            | ProtocolError::NoLocalOnSharedSubscription
+            | ProtocolError::SessionExpiryRaisedFromZero
+            | ProtocolError::AuthNotExpected => ReasonCode::ProtocolError,
+            ProtocolError::TopicAliasInvalid => ReasonCode::TopicAliasInvalid,
+            ProtocolError::ReceiveMaximumExceeded => ReasonCode::ReceiveMaximumExceeded,
+            ProtocolError::TooMuchBeforeConnect => ReasonCode::QuotaExceeded,
+            ProtocolError::TopicTooDeep => ReasonCode::TopicNameInvalid,
+        }
+    }
+}
+
+impl fmt::Display for ProtocolError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            ProtocolError::FirstPacketNotConnect => "the first packet must be CONNECT",
+            ProtocolError::SecondConnect => "CONNECT may be sent only once on a connection",
+            ProtocolError::PacketFromServer => "only a server sends this packet",
+            ProtocolError::SubscriptionIdentifierFromClient => {
+                "a client's PUBLISH carries no Subscription Identifier"
+            }
+            ProtocolError::TopicAliasInvalid => {
+                "the Topic Alias is not set up or above the Topic Alias Maximum"
+            }
+            ProtocolError::NoTopic => "PUBLISH needs a topic name or a Topic Alias",
+            ProtocolError::ReceiveMaximumExceeded => {
+                "more publications are unacknowledged than the Receive Maximum allows"
+            }
+            ProtocolError::PacketIdentifierInUse => "the Packet Identifier is still in use",
+            ProtocolError::AcknowledgementMismatch => {
+                "the acknowledgement does not fit the QoS of the message it names"
+            }
+            ProtocolError::NoLocalOnSharedSubscription => {
+                "No Local must not be set on a shared subscription"
+            }
+            ProtocolError::SessionExpiryRaisedFromZero => {
+                "DISCONNECT cannot raise a Session Expiry Interval of zero"
+            }
+            ProtocolError::AuthNotExpected => "AUTH without the agreed authentication method",
+            ProtocolError::TooMuchBeforeConnect => "too many bytes before CONNECT was accepted",
+            ProtocolError::TopicTooDeep => "the topic has more levels than this broker accepts",
+        })
+    }
+}
+
+impl std::error::Error for ProtocolError {}
+
+impl fmt::Display for DisconnectCause {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            DisconnectCause::ByClient(reason) => write!(f, "DISCONNECT from the client: {reason}"),
+            DisconnectCause::Lost(ConnectionLoss::EndOfStream) => {
+                f.write_str("the client closed the connection without DISCONNECT")
+            }
+            DisconnectCause::Lost(ConnectionLoss::Error(error)) => {
+                write!(f, "the connection failed: {error}")
+            }
+            DisconnectCause::Lost(ConnectionLoss::NotMqtt(what)) => {
+                write!(f, "the transport was breached: {what}")
+            }
+            DisconnectCause::Malformed(error) => write!(f, "malformed packet: {error}"),
+            DisconnectCause::Protocol(error) => write!(f, "protocol error: {error}"),
+            DisconnectCause::KeepAliveTimeout => f.write_str("keep alive timeout"),
+            DisconnectCause::AuthenticationTimeout => {
+                f.write_str("no CONNECT was accepted in time")
+            }
+            DisconnectCause::Refused(reason) => write!(f, "CONNECT refused: {reason}"),
+            DisconnectCause::TakenOver => f.write_str("session taken over by another connection"),
+            DisconnectCause::Administrative(reason) => {
+                write!(f, "ended by an administrator: {reason}")
+            }
+            DisconnectCause::ShuttingDown => f.write_str("the broker is shutting down"),
+        }
+    }
+}
+
+impl fmt::Display for Event {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Event::Connected { client_id, address, session_present } => write!(
+                f,
+                "client {client_id:?} connected from {}{}",
+                Address(*address),
+                if *session_present { ", session resumed" } else { "" }
+            ),
+            Event::ConnectRefused { client_id, address, reason } => {
+                write!(f, "client {client_id:?} from {} refused: {reason}", Address(*address))
+            }
+            Event::Disconnected { client_id, cause } => {
+                write!(f, "client {client_id:?} disconnected: {cause}")
+            }
+            Event::ConnectionEnded { address, cause } => {
+                write!(f, "connection from {} ended: {cause}", Address(*address))
+            }
+            Event::QueueOverflow { client_id, reason } => {
+                write!(f, "client {client_id:?} loses messages: {}", reason.label())
+            }
+            Event::SessionExpired { client_id } => write!(f, "session of {client_id:?} expired"),
+        }
+    }
+}
+
+struct Address(Option<SocketAddr>);
+
+impl fmt::Display for Address {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.0 {
+            Some(address) => address.fmt(f),
+            None => f.write_str("an unknown address"),
+        }
+    }
+}

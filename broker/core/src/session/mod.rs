@@ -1,0 +1,168 @@
+//! A session: what the broker keeps for a client, connected or not (section 4.1).
+//!
+//! A session belongs to one shard, the one its Client Identifier hashes to, for its whole life;
+//! connections come to it. It holds subscriptions, exchanges in flight in both directions,
+//! messages that wait, and the will of its connection. It knows no socket and encodes nothing.
+
+pub(crate) mod inflight;
+mod received;
+
+use std::collections::{BTreeSet, VecDeque};
+use std::sync::Arc;
+
+use nexum_types::{ClientId, Message, QoS, Time};
+use smallvec::SmallVec;
+
+use crate::key::ConnectionKey;
+use crate::limits::Limits;
+use crate::peer::Publisher;
+use crate::replay::Replay;
+use crate::shared_subscription::GroupId;
+use crate::subscription_index::FilterId;
+
+pub(crate) use inflight::{Acknowledged, Awaiting, Exchange, Inflight};
+pub(crate) use received::ReceivedIdentifiers;
+
+/// The Subscription Identifiers that go with one delivery; almost always none or one.
+pub(crate) type SubscriptionIdentifierList = SmallVec<[u32; 2]>;
+
+/// One message for one session: what to send, and how.
+#[derive(Clone, Debug)]
+pub(crate) struct Delivery {
+    pub(crate) message: Arc<Message>,
+    /// The lower of the QoS it was published at and the one subscribed.
+    pub(crate) qos: QoS,
+    /// The RETAIN flag to send.
+    pub(crate) retain: bool,
+    pub(crate) subscription_identifiers: SubscriptionIdentifierList,
+    /// The shared subscription it was chosen for, which wants it back if this session cannot
+    /// complete it.
+    pub(crate) group: Option<GroupId>,
+}
+
+/// The will of the connection a session has, or had (section 3.1.2.5).
+#[derive(Clone, Debug)]
+pub(crate) struct Will {
+    pub(crate) topic: Box<str>,
+    pub(crate) properties: Box<[u8]>,
+    pub(crate) payload: Box<[u8]>,
+    pub(crate) qos: QoS,
+    pub(crate) retain: bool,
+    pub(crate) delay_interval_seconds: u32,
+    pub(crate) message_expiry_interval_seconds: Option<u32>,
+}
+
+pub(crate) struct Session {
+    pub(crate) generation: u32,
+    pub(crate) client_id: ClientId,
+    pub(crate) connection: Option<ConnectionKey>,
+    /// How long it outlives its connection; 0 ends both together, `u32::MAX` is for ever.
+    pub(crate) expiry_interval_seconds: u32,
+    /// When the connection was lost, while there is none.
+    pub(crate) disconnected_at: Time,
+    pub(crate) subscriptions: BTreeSet<FilterId>,
+    pub(crate) shared_subscriptions: Vec<GroupId>,
+    /// QoS 1 and 2 towards the client.
+    pub(crate) inflight: Inflight,
+    /// Deliveries in flight that were sent on the present connection, and so use up its quota.
+    pub(crate) quota_used: u16,
+    /// What the client's Receive Maximum and the broker's own limit allow.
+    pub(crate) quota: u16,
+    /// Exchanges from this position on are to be sent again before anything new.
+    pub(crate) resend_from: Option<u64>,
+    pub(crate) queue: VecDeque<Delivery>,
+    /// Bytes of the messages waiting or in flight.
+    pub(crate) queue_bytes: u64,
+    /// An overflow was reported and there was no room since.
+    pub(crate) overflowing: bool,
+    /// QoS 2 publications received and not released.
+    pub(crate) received: ReceivedIdentifiers,
+    pub(crate) will: Option<Box<Will>>,
+    /// Retained messages still to be sent for new subscriptions.
+    pub(crate) replays: VecDeque<Replay>,
+    /// Publishers held back until this session has caught up.
+    pub(crate) held_publishers: Vec<Publisher>,
+    /// Since when the first of them is.
+    pub(crate) held_since: Time,
+    /// Until when this session may not hold publishers back: it was too slow the last time.
+    pub(crate) no_backpressure_until: Time,
+}
+
+/// How a message fared with a session's bounds.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Enqueued {
+    /// It waits.
+    Waiting,
+    /// It waits, and the queue is more than half full.
+    NearlyFull,
+    /// There was no room.
+    Full,
+}
+
+impl Session {
+    pub(crate) fn new(client_id: ClientId, generation: u32) -> Session {
+        Session {
+            generation,
+            client_id,
+            connection: None,
+            expiry_interval_seconds: 0,
+            disconnected_at: Time::ZERO,
+            subscriptions: BTreeSet::new(),
+            shared_subscriptions: Vec::new(),
+            inflight: Inflight::new(),
+            quota_used: 0,
+            quota: 0,
+            resend_from: None,
+            queue: VecDeque::new(),
+            queue_bytes: 0,
+            overflowing: false,
+            received: ReceivedIdentifiers::default(),
+            will: None,
+            replays: VecDeque::new(),
+            held_publishers: Vec::new(),
+            held_since: Time::ZERO,
+            no_backpressure_until: Time::ZERO,
+        }
+    }
+
+    /// Whether it outlives its connection, so that what is in flight may be asked for again.
+    pub(crate) fn is_persistent(&self) -> bool {
+        self.expiry_interval_seconds > 0
+    }
+
+    /// Whether the next QoS 1 or 2 delivery may be sent at once: nothing is before it, and the
+    /// client has quota ([MQTT-3.3.4-7], [MQTT-3.3.4-9]).
+    pub(crate) fn may_send(&self) -> bool {
+        self.queue.is_empty() && self.resend_from.is_none() && self.quota_used < self.quota
+    }
+
+    /// Whether anything waits to be sent that does not come from a publisher now.
+    pub(crate) fn has_backlog(&self) -> bool {
+        !self.queue.is_empty() || self.resend_from.is_some() || !self.replays.is_empty()
+    }
+
+    pub(crate) fn enqueue(&mut self, delivery: Delivery, limits: &Limits) -> Enqueued {
+        let bytes = delivery.message.size_bytes() as u64;
+        let count = self.queue.len() as u64 + 1;
+        let total = self.queue_bytes + bytes;
+        let (most, most_bytes) =
+            (u64::from(limits.session_queue_messages), limits.session_queue_bytes);
+        if count > most || total > most_bytes {
+            return Enqueued::Full;
+        }
+        self.queue.push_back(delivery);
+        self.queue_bytes = total;
+        if count * 2 > most || total * 2 > most_bytes { Enqueued::NearlyFull } else { Enqueued::Waiting }
+    }
+
+    /// A delivery is no longer waiting and not in flight either: its bytes are free again.
+    pub(crate) fn release_bytes(&mut self, delivery: &Delivery) {
+        self.queue_bytes = self.queue_bytes.saturating_sub(delivery.message.size_bytes() as u64);
+    }
+
+    /// Whether it has caught up so far that publishers need not be held back for it.
+    pub(crate) fn has_caught_up(&self, limits: &Limits) -> bool {
+        (self.queue.len() as u64) * 4 <= u64::from(limits.session_queue_messages)
+            && self.queue_bytes * 4 <= limits.session_queue_bytes
+    }
+}

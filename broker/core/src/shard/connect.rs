@@ -1,0 +1,327 @@
+//! CONNECT to CONNACK: admission, takeover, resumption (sections 3.1 and 3.2).
+
+use std::hash::BuildHasher;
+use std::time::Duration;
+
+use nexum_codec::{ConnAck, ConnAckProperties, Connect, DecodeError, Packet};
+use nexum_types::{ClientId, ProtocolVersion, ReasonCode, Time};
+
+use super::Shard;
+use super::timers::Timer;
+use crate::admission::Admission;
+use crate::connection::{ConnectionState, Holds};
+use crate::key::ConnectionKey;
+use crate::origin::{AuthenticationOutcome, Credentials};
+use crate::output::{DisconnectCause, Event, Output};
+use crate::session::Session;
+use crate::topic_alias::OutboundAliases;
+
+impl Shard {
+    pub(super) fn on_connect(
+        &mut self,
+        key: ConnectionKey,
+        connect: &Connect<'_>,
+        bytes: &[u8],
+        now: Time,
+    ) {
+        let connection = &mut self.connections[key.index as usize];
+        connection.version = connect.version;
+        connection.request_problem_information = connect.properties.request_problem_information;
+        if self.shutting_down {
+            return self.refuse(key, connect.client_id, ReasonCode::ServerShuttingDown, now);
+        }
+        // [MQTT-4.12.0-1]: no method is served.
+        if connect.properties.authentication_method.is_some() {
+            return self.refuse(key, connect.client_id, ReasonCode::BadAuthenticationMethod, now);
+        }
+        if connect.client_id.len() > usize::from(self.limits.maximum_client_id_bytes) {
+            return self.refuse(key, connect.client_id, ReasonCode::ClientIdentifierNotValid, now);
+        }
+        let (client_id, assigned) = match ClientId::new(connect.client_id) {
+            Some(client_id) => (client_id, false),
+            // [MQTT3-3.1.3-8]: a session nobody could come back to is not kept.
+            None if connect.version == ProtocolVersion::V3_1_1 && !connect.clean_start => {
+                return self.refuse(key, "", ReasonCode::ClientIdentifierNotValid, now);
+            }
+            // [MQTT-3.1.3-6] [MQTT3-3.1.3-6]
+            None => (self.assign_client_id(), true),
+        };
+        let home = self.home_of(client_id.as_str());
+        if home != self.id {
+            return self.rehome(key, home, bytes);
+        }
+        let admission = Box::new(Admission::new(connect, client_id, assigned));
+        let connection = &mut self.connections[key.index as usize];
+        let origin = &connection.origin;
+        match connect.user_name {
+            None if !origin.anonymous => {
+                self.refuse(key, connect.client_id, ReasonCode::NotAuthorized, now);
+            }
+            Some(user_name) if origin.verify_credentials => {
+                let credentials = Credentials {
+                    user_name: Some(user_name.to_owned()),
+                    password: connect.password.map(<[u8]>::to_vec),
+                    client_id: connect.client_id.to_owned(),
+                    certificate: origin.certificate.clone(),
+                    address: origin.address,
+                };
+                connection.state = ConnectionState::Authenticating(admission);
+                connection.holds.add(Holds::AUTHENTICATION);
+                self.outputs.push_back(Output::Authenticate { connection: key, credentials });
+            }
+            // A user name that nobody can check means nothing; it lets nobody in either.
+            Some(_) if !origin.anonymous => {
+                self.refuse(key, connect.client_id, ReasonCode::NotAuthorized, now);
+            }
+            None | Some(_) => self.admit(key, *admission, now),
+        }
+    }
+
+    /// The client cannot be told in its own version what its CONNECT lacks unless the version at
+    /// least could be read.
+    pub(super) fn on_malformed_connect(
+        &mut self,
+        key: ConnectionKey,
+        body: &[u8],
+        error: DecodeError,
+        now: Time,
+    ) {
+        // Protocol Name and Protocol Version (section 3.1.2.1).
+        const NAME: &[u8] = b"\0\x04MQTT";
+        let level = body.strip_prefix(NAME).and_then(|rest| rest.first()).copied();
+        self.counters.protocol_errors += 1;
+        let connection = &mut self.connections[key.index as usize];
+        connection.version = match level {
+            Some(level) if level >= 5 => ProtocolVersion::V5,
+            Some(_) | None => ProtocolVersion::V3_1_1,
+        };
+        // [MQTT-3.1.2-2] [MQTT3-3.1.2-2] and section 4.13: CONNACK may tell the reason. 3.1.1 has a
+        // code for the version alone.
+        if connection.version == ProtocolVersion::V5
+            || error.reason_code() == ReasonCode::UnsupportedProtocolVersion
+        {
+            self.send_connack_error(key, error.reason_code());
+        }
+        self.end_connection(key, DisconnectCause::Malformed(error), now);
+    }
+
+    pub(super) fn on_authenticated(
+        &mut self,
+        key: ConnectionKey,
+        outcome: AuthenticationOutcome,
+        now: Time,
+    ) {
+        let Some(connection) = self.connection_mut(key) else { return };
+        let state = std::mem::replace(&mut connection.state, ConnectionState::AwaitConnect);
+        let admission = match state {
+            ConnectionState::Authenticating(admission) => admission,
+            ConnectionState::AwaitConnect
+            | ConnectionState::Connected { .. }
+            | ConnectionState::Closing => {
+                connection.state = state;
+                return;
+            }
+        };
+        match outcome {
+            AuthenticationOutcome::Accepted => self.admit(key, *admission, now),
+            AuthenticationOutcome::Refused => {
+                let client_id = admission.client_id.as_str();
+                self.refuse(key, client_id, ReasonCode::BadUserNameOrPassword, now);
+            }
+            AuthenticationOutcome::Unavailable => {
+                let client_id = admission.client_id.as_str();
+                self.refuse(key, client_id, ReasonCode::ServerUnavailable, now);
+            }
+        }
+        self.lift_hold(key, Holds::AUTHENTICATION);
+    }
+
+    /// The client may come in: binds the connection to its session.
+    fn admit(&mut self, key: ConnectionKey, admission: Admission, now: Time) {
+        let existing = self.clients.get(admission.client_id.as_str()).copied();
+        if let Some(session) = existing
+            && let Some(old) = self.sessions[session as usize].connection
+        {
+            // [MQTT-3.1.4-3] [MQTT3-3.1.4-2]
+            self.counters.takeovers += 1;
+            self.end_connection(old, DisconnectCause::TakenOver, now);
+        }
+        // Ending the old connection may have ended its session, too.
+        let mut resumed = self.clients.get(admission.client_id.as_str()).copied();
+        if let Some(session) = resumed
+            && admission.clean_start
+        {
+            // [MQTT-3.1.2-4] [MQTT3-3.1.2-6]
+            self.end_session(session, now);
+            resumed = None;
+        }
+        let session = match resumed {
+            Some(session) => session,
+            None if self.sessions.len() * usize::from(self.shards)
+                >= self.limits.maximum_sessions as usize =>
+            {
+                let client_id = admission.client_id.as_str();
+                return self.refuse(key, client_id, ReasonCode::QuotaExceeded, now);
+            }
+            None => self.begin_session(&admission.client_id),
+        };
+        let session_present = resumed.is_some();
+        let asked = match admission.version {
+            ProtocolVersion::V5 => admission.session_expiry_interval_seconds.unwrap_or(0),
+            ProtocolVersion::V3_1_1 if admission.clean_start => 0,
+            ProtocolVersion::V3_1_1 => self.limits.v311_session_expiry_seconds,
+        };
+        let expiry = asked.min(self.limits.maximum_session_expiry_seconds);
+        let keep_alive = self.keep_alive_seconds(admission.keep_alive_seconds);
+        let state = &mut self.sessions[session as usize];
+        state.connection = Some(key);
+        state.expiry_interval_seconds = expiry;
+        state.quota = admission.receive_maximum.min(self.limits.maximum_inflight).get();
+        state.quota_used = 0;
+        // [MQTT-4.4.0-1] [MQTT3-4.4.0-1]
+        state.resend_from = (!state.inflight.is_empty()).then_some(0);
+        // [MQTT-3.1.3-9]: a will that waited for its delay is gone with this.
+        state.will.clone_from(&admission.will);
+        let connection = &mut self.connections[key.index as usize];
+        connection.state = ConnectionState::Connected { session };
+        connection.keep_alive_seconds = keep_alive;
+        connection.maximum_packet_size_bytes = admission.maximum_packet_size_bytes;
+        let aliases = admission.topic_alias_maximum.min(self.limits.outbound_topic_alias_maximum);
+        connection.outbound_aliases = std::num::NonZeroU16::new(aliases)
+            .map(|maximum| Box::new(OutboundAliases::new(maximum)));
+        let address = connection.origin.address;
+        if let Some(deadline) = connection.keep_alive_deadline() {
+            self.wheel.arm(deadline, Timer::KeepAlive(key));
+        }
+        self.counters.connects_accepted += 1;
+        self.send_connack(key, &admission, session_present, expiry, asked, keep_alive);
+        self.event(Event::Connected {
+            client_id: admission.client_id.shared(),
+            address,
+            session_present,
+        });
+        self.on_session_online(session, now);
+        self.pump(session, now);
+    }
+
+    fn begin_session(&mut self, client_id: &ClientId) -> u32 {
+        let generation = self.next_generation();
+        let session = Session::new(client_id.clone(), generation);
+        let index = self.sessions.insert(session) as u32;
+        self.clients.insert(client_id.clone(), index);
+        index
+    }
+
+    fn keep_alive_seconds(&self, asked: u16) -> u16 {
+        match self.limits.server_keep_alive_seconds {
+            Some(most) if asked == 0 || asked > most.get() => most.get(),
+            Some(_) | None => asked,
+        }
+    }
+
+    fn send_connack(
+        &mut self,
+        key: ConnectionKey,
+        admission: &Admission,
+        session_present: bool,
+        expiry: u32,
+        asked_expiry: u32,
+        keep_alive: u16,
+    ) {
+        let limits = &self.limits;
+        let response_information = admission
+            .request_response_information
+            .then(|| format!("response/{}", admission.client_id));
+        let whole = 268_435_455;
+        let properties = ConnAckProperties {
+            session_expiry_interval_seconds: (expiry != asked_expiry).then_some(expiry),
+            receive_maximum: Some(limits.receive_maximum),
+            maximum_packet_size: (limits.maximum_packet_size_bytes < whole)
+                .then_some(limits.maximum_packet_size_bytes),
+            // [MQTT-3.1.3-7]
+            assigned_client_identifier: admission.assigned.then_some(admission.client_id.as_str()),
+            topic_alias_maximum: Some(limits.topic_alias_maximum),
+            // [MQTT-3.2.2-21]: the client must use it.
+            server_keep_alive_seconds: (keep_alive != admission.keep_alive_seconds)
+                .then_some(keep_alive),
+            response_information: response_information.as_deref(),
+            ..ConnAckProperties::default()
+        };
+        let packet = Packet::ConnAck(ConnAck {
+            session_present,
+            reason_code: ReasonCode::Success,
+            properties,
+        });
+        self.send_packet(key.index, &packet);
+    }
+
+    fn refuse(&mut self, key: ConnectionKey, client_id: &str, reason: ReasonCode, now: Time) {
+        self.counters.connects_refused += 1;
+        self.send_connack_error(key, reason);
+        let address = self.connections[key.index as usize].origin.address;
+        let client_id = client_id.to_owned();
+        self.event(Event::ConnectRefused { client_id, address, reason });
+        self.end_connection(key, DisconnectCause::Refused(reason), now);
+    }
+
+    /// [MQTT-3.2.2-6] [MQTT3-3.2.2-4]: Session Present is 0 beside an error.
+    fn send_connack_error(&mut self, key: ConnectionKey, reason: ReasonCode) {
+        let packet = Packet::ConnAck(ConnAck {
+            session_present: false,
+            reason_code: reason,
+            properties: ConnAckProperties::default(),
+        });
+        self.send_packet(key.index, &packet);
+    }
+
+    fn rehome(&mut self, key: ConnectionKey, to: crate::key::ShardId, bytes: &[u8]) {
+        let origin = self.connections[key.index as usize].origin.clone();
+        self.forget(key);
+        let received = bytes.to_vec();
+        self.outputs.push_back(Output::Rehome { connection: key, to, origin, received });
+    }
+
+    /// A Client Identifier of this shard that nobody has and nobody can guess.
+    fn assign_client_id(&mut self) -> ClientId {
+        let hasher = foldhash::quality::FixedState::with_seed(self.seed ^ u64::from(self.id.0));
+        loop {
+            self.assigned_client_ids += 1;
+            let high = hasher.hash_one(self.assigned_client_ids);
+            let low = hasher.hash_one((self.assigned_client_ids, self.seed));
+            let id = format!("nexum-{high:016x}{low:016x}");
+            if self.home_of(&id) == self.id && !self.clients.contains_key(id.as_str()) {
+                return ClientId::new(&id).expect("not empty");
+            }
+        }
+    }
+
+    /// The time between the accepted socket and the accepted CONNECT is over.
+    pub(super) fn on_authentication_timeout(&mut self, key: ConnectionKey, now: Time) {
+        let Some(connection) = self.connection(key) else { return };
+        match connection.state {
+            ConnectionState::AwaitConnect | ConnectionState::Authenticating(_) => {
+                self.end_connection(key, DisconnectCause::AuthenticationTimeout, now);
+            }
+            ConnectionState::Connected { .. } | ConnectionState::Closing => {}
+        }
+    }
+
+    pub(super) fn on_keep_alive_timer(&mut self, key: ConnectionKey, now: Time) {
+        let Some(connection) = self.connection(key) else { return };
+        if connection.is_closing() {
+            return;
+        }
+        match connection.keep_alive_deadline() {
+            // A connection that is held back is not silent: nobody listens.
+            Some(deadline) if deadline <= now && !connection.holds.any() => {
+                self.counters.keep_alive_timeouts += 1;
+                self.end_connection(key, DisconnectCause::KeepAliveTimeout, now);
+            }
+            Some(deadline) => {
+                let at = deadline.max(now + Duration::from_millis(500));
+                self.wheel.arm(at, Timer::KeepAlive(key));
+            }
+            None => {}
+        }
+    }
+}

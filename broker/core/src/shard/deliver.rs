@@ -1,0 +1,580 @@
+//! From a publication to the bytes for one subscriber, and from its queue when it has room.
+
+use std::time::Duration;
+
+use nexum_codec::{Outbound, PublishDelivery, encode_publish_header, publish_size};
+use nexum_types::{MessageParts, PacketIdentifier, ProtocolVersion, QoS, Time};
+
+use super::Shard;
+use super::publish::Publication;
+use super::timers::Timer;
+use crate::connection::Holds;
+use crate::counters::DropReason;
+use crate::key::{ConnectionKey, SessionKey};
+use crate::output::Event;
+use crate::outbound_buffer::SHARED_PAYLOAD_BYTES;
+use crate::peer::Publisher;
+use crate::session::{Awaiting, Delivery, Enqueued, Exchange, SubscriptionIdentifierList};
+use crate::shared_subscription::GroupId;
+use crate::subscription::{Subscriber, Subscription};
+use crate::topic_alias::OutboundTopic;
+
+/// The pump stops when so many bytes wait for the socket…
+const PUMP_UNTIL_BYTES: usize = 256 * 1024;
+/// …and goes on when so few are left.
+const PUMP_AGAIN_BYTES: usize = 64 * 1024;
+/// A session that was too slow to be waited for is not waited for again for so long.
+const BACKPRESSURE_RECOVERY: Duration = Duration::from_secs(10);
+
+/// On what terms one subscriber gets a message: those of all its matching subscriptions together.
+///
+/// A message that matches several subscriptions of a client is delivered once, at the highest of
+/// their QoS and with all their Subscription Identifiers ([MQTT-3.3.4-2], -3, -4, [MQTT3-3.3.5-1]).
+pub(super) struct Terms {
+    pub(super) maximum_qos: QoS,
+    pub(super) retain_as_published: bool,
+    pub(super) identifiers: SubscriptionIdentifierList,
+    pub(super) group: Option<GroupId>,
+}
+
+impl Terms {
+    /// `own`: the subscriber is the publisher, so No Local applies ([MQTT-3.8.3-3]).
+    pub(super) fn of(matching: &[(Subscriber, Subscription)], own: bool) -> Option<Terms> {
+        let mut terms: Option<Terms> = None;
+        for (_, subscription) in matching {
+            if own && subscription.no_local() {
+                continue;
+            }
+            let terms = terms.get_or_insert(Terms {
+                maximum_qos: QoS::AtMostOnce,
+                retain_as_published: false,
+                identifiers: SubscriptionIdentifierList::new(),
+                group: None,
+            });
+            terms.maximum_qos = terms.maximum_qos.max(subscription.maximum_qos());
+            terms.retain_as_published |= subscription.retain_as_published();
+            if let Some(identifier) = subscription.identifier() {
+                terms.identifiers.push(identifier);
+            }
+        }
+        terms
+    }
+}
+
+/// The packets of the publication being delivered, encoded once for each form that its
+/// subscribers need, to be copied for each.
+#[derive(Default)]
+pub(super) struct Templates {
+    bytes: Vec<u8>,
+    forms: [Option<Template>; 12],
+}
+
+#[derive(Clone, Copy)]
+struct Template {
+    from: usize,
+    to: usize,
+    /// Where the Packet Identifier stands, from `from`.
+    identifier_at: usize,
+}
+
+impl Templates {
+    pub(super) fn clear(&mut self) {
+        if !self.bytes.is_empty() {
+            self.bytes.clear();
+            self.forms = [None; 12];
+        }
+    }
+}
+
+/// How one PUBLISH differs from another of the same message.
+struct Form<'a> {
+    delivery: PublishDelivery,
+    dup: bool,
+    retain: bool,
+    identifiers: &'a [u32],
+}
+
+impl Shard {
+    /// A message for one session.
+    pub(super) fn deliver(
+        &mut self,
+        session: u32,
+        terms: &Terms,
+        publication: &mut Publication<'_>,
+        now: Time,
+    ) {
+        let parts = publication.parts;
+        let qos = parts.qos.min(terms.maximum_qos);
+        // [MQTT-3.3.1-12] [MQTT-3.3.1-13] [MQTT3-3.3.1-9]
+        let retain = parts.retain && terms.retain_as_published;
+        let state = &mut self.sessions[session as usize];
+        let Some(key) = state.connection else {
+            if qos == QoS::AtMostOnce {
+                return self.counters.drop_message(DropReason::Offline);
+            }
+            return self.wait_in_queue(session, terms, qos, retain, publication, now);
+        };
+        let most = self.limits.outbound_buffer_bytes as usize;
+        let pending = self.connections[key.index as usize].outbound.pending();
+        if qos == QoS::AtMostOnce {
+            if pending >= most {
+                self.counters.drop_message(DropReason::SlowConsumer);
+                return self.report_overflow(session, DropReason::SlowConsumer);
+            }
+            let form = Form {
+                delivery: PublishDelivery::AtMostOnce,
+                dup: false,
+                retain,
+                identifiers: &terms.identifiers,
+            };
+            self.put_out(key.index, &form, publication, now);
+        } else {
+            if !state.may_send() || pending >= most {
+                return self.wait_in_queue(session, terms, qos, retain, publication, now);
+            }
+            if !self.fits_client(key.index, &parts, &terms.identifiers, now) {
+                return self.counters.drop_message(DropReason::TooLargeForClient);
+            }
+            let state = &mut self.sessions[session as usize];
+            let delivery = if state.is_persistent() || terms.group.is_some() {
+                let delivery = owned_delivery(terms, qos, retain, publication);
+                state.queue_bytes += delivery.message.size_bytes() as u64;
+                Some(delivery)
+            } else {
+                None
+            };
+            let id = state.inflight.begin(Exchange { awaiting: awaiting(qos), delivery });
+            state.quota_used += 1;
+            let form = Form {
+                delivery: publish_delivery(qos, id),
+                dup: false,
+                retain,
+                identifiers: &terms.identifiers,
+            };
+            self.put_out(key.index, &form, publication, now);
+        }
+        if (pending + parts.payload.len()) * 2 > most {
+            self.hold_publisher(session, publication.source, now);
+        }
+    }
+
+    fn wait_in_queue(
+        &mut self,
+        session: u32,
+        terms: &Terms,
+        qos: QoS,
+        retain: bool,
+        publication: &mut Publication<'_>,
+        now: Time,
+    ) {
+        let delivery = owned_delivery(terms, qos, retain, publication);
+        self.enqueue(session, delivery, publication.source, now);
+    }
+
+    pub(super) fn enqueue(
+        &mut self,
+        session: u32,
+        delivery: Delivery,
+        source: Option<Publisher>,
+        now: Time,
+    ) {
+        let state = &mut self.sessions[session as usize];
+        match state.enqueue(delivery, &self.limits) {
+            Enqueued::Waiting => {}
+            Enqueued::NearlyFull => self.hold_publisher(session, source, now),
+            Enqueued::Full => {
+                self.counters.drop_message(DropReason::QueueFull);
+                self.report_overflow(session, DropReason::QueueFull);
+            }
+        }
+    }
+
+    fn report_overflow(&mut self, session: u32, reason: DropReason) {
+        let state = &mut self.sessions[session as usize];
+        if !std::mem::replace(&mut state.overflowing, true) {
+            let client_id = state.client_id.shared();
+            self.event(Event::QueueOverflow { client_id, reason });
+        }
+    }
+
+    /// A subscriber is behind: its publishers wait for it, for a moment. One that catches up in
+    /// that moment loses nothing; one that does not is not waited for again for a while, so a
+    /// slow subscriber costs a publisher little and others nothing.
+    fn hold_publisher(&mut self, session: u32, source: Option<Publisher>, now: Time) {
+        let patience = self.limits.backpressure_milliseconds;
+        let state = &mut self.sessions[session as usize];
+        let Some(source) = source else { return };
+        if patience == 0
+            || now < state.no_backpressure_until
+            || state.connection.is_none()
+            || state.connection == Some(source.connection) && source.shard == self.id
+            || state.held_publishers.contains(&source)
+        {
+            return;
+        }
+        if state.held_publishers.is_empty() {
+            let key = SessionKey { index: session, generation: state.generation };
+            state.held_since = now;
+            let at = now + Duration::from_millis(u64::from(patience));
+            self.wheel.arm(at, Timer::Backpressure(key));
+        }
+        state.held_publishers.push(source);
+        self.counters.backpressure_pauses += 1;
+        self.hold(source);
+    }
+
+    pub(super) fn on_backpressure_timer(&mut self, key: SessionKey, now: Time) {
+        let patience = Duration::from_millis(u64::from(self.limits.backpressure_milliseconds));
+        let Some(state) = self.session_by_key(key) else { return };
+        if state.held_publishers.is_empty() {
+            return;
+        }
+        let due = state.held_since + patience;
+        if due <= now {
+            state.no_backpressure_until = now + BACKPRESSURE_RECOVERY;
+            self.release_publishers(key.index);
+        } else {
+            self.wheel.arm(due, Timer::Backpressure(key));
+        }
+    }
+
+    pub(super) fn release_publishers(&mut self, session: u32) {
+        for source in std::mem::take(&mut self.sessions[session as usize].held_publishers) {
+            self.release(source);
+        }
+    }
+
+    /// The socket took bytes; `pending` are left.
+    pub(super) fn on_drained(&mut self, session: u32, pending: usize, now: Time) {
+        if pending < PUMP_AGAIN_BYTES {
+            self.pump(session, now);
+        }
+    }
+
+    /// Sends what waits in a session, as far as quota and socket allow: what was in flight when
+    /// the connection was lost, then the queue, and retained messages for new subscriptions.
+    pub(super) fn pump(&mut self, session: u32, now: Time) {
+        let state = &self.sessions[session as usize];
+        if state.has_backlog() {
+            while let Some(key) = self.sessions[session as usize].connection
+                && self.connections[key.index as usize].outbound.pending() < PUMP_UNTIL_BYTES
+                && self.pump_one(session, key, now)
+            {}
+        }
+        let state = &mut self.sessions[session as usize];
+        if (state.overflowing || !state.held_publishers.is_empty())
+            && state.has_caught_up(&self.limits)
+            && state.connection.is_some_and(|key| {
+                let pending = self.connections[key.index as usize].outbound.pending();
+                pending * 4 <= self.limits.outbound_buffer_bytes as usize
+            })
+        {
+            state.overflowing = false;
+            self.release_publishers(session);
+        }
+    }
+
+    /// One step; false if there is none.
+    fn pump_one(&mut self, session: u32, key: ConnectionKey, now: Time) -> bool {
+        let state = &mut self.sessions[session as usize];
+        if let Some(from) = state.resend_from {
+            return self.resend_one(session, key, from, now);
+        }
+        let mut went_on = false;
+        if state.quota_used < state.quota
+            && let Some(delivery) = state.queue.pop_front()
+        {
+            self.send_from_queue(session, key, delivery, now);
+            went_on = true;
+        }
+        if !self.sessions[session as usize].replays.is_empty() {
+            went_on |= self.replay_one(session, key, now);
+        }
+        went_on
+    }
+
+    fn send_from_queue(&mut self, session: u32, key: ConnectionKey, delivery: Delivery, now: Time) {
+        // [MQTT-3.3.2-5]
+        let unfit = if delivery.message.is_expired(now) {
+            Some(DropReason::Expired)
+        } else {
+            let identifiers = &delivery.subscription_identifiers;
+            let fits = self.fits_client(key.index, &delivery.message.parts(), identifiers, now);
+            (!fits).then_some(DropReason::TooLargeForClient)
+        };
+        if let Some(reason) = unfit {
+            self.sessions[session as usize].release_bytes(&delivery);
+            return self.counters.drop_message(reason);
+        }
+        self.send_delivery(session, key, delivery, now);
+    }
+
+    /// Sends a delivery whose bytes the session counts, under a new Packet Identifier.
+    pub(super) fn send_delivery(
+        &mut self,
+        session: u32,
+        key: ConnectionKey,
+        delivery: Delivery,
+        now: Time,
+    ) {
+        let state = &mut self.sessions[session as usize];
+        let message = std::sync::Arc::clone(&delivery.message);
+        let mut publication = Publication::of_message(&message);
+        let (qos, retain) = (delivery.qos, delivery.retain);
+        let identifiers = delivery.subscription_identifiers.clone();
+        let publish_delivery = if qos == QoS::AtMostOnce {
+            state.release_bytes(&delivery);
+            PublishDelivery::AtMostOnce
+        } else {
+            let kept = state.is_persistent() || delivery.group.is_some();
+            if !kept {
+                state.release_bytes(&delivery);
+            }
+            let exchange =
+                Exchange { awaiting: awaiting(qos), delivery: kept.then_some(delivery) };
+            state.quota_used += 1;
+            publish_delivery(qos, state.inflight.begin(exchange))
+        };
+        let form =
+            Form { delivery: publish_delivery, dup: false, retain, identifiers: &identifiers };
+        self.put_out(key.index, &form, &mut publication, now);
+    }
+
+    /// [MQTT-4.4.0-1] [MQTT3-4.4.0-1]: with the original Packet Identifiers and DUP, in the order
+    /// in which they were sent first ([MQTT-4.6.0-1]).
+    fn resend_one(&mut self, session: u32, key: ConnectionKey, from: u64, now: Time) -> bool {
+        let state = &mut self.sessions[session as usize];
+        let Some((position, id, exchange)) = state.inflight.first_from(from) else {
+            state.resend_from = None;
+            return true;
+        };
+        if state.quota_used >= state.quota {
+            return false;
+        }
+        let awaiting = exchange.awaiting;
+        let delivery = exchange.delivery.clone();
+        state.resend_from = Some(position + 1);
+        state.quota_used += 1;
+        match awaiting {
+            Awaiting::PubComp => {
+                let kind = nexum_codec::AcknowledgementKind::PubRel;
+                self.send_acknowledgement(key.index, kind, id, nexum_types::ReasonCode::Success);
+            }
+            Awaiting::PubAck | Awaiting::PubRec => {
+                let Some(delivery) = delivery else { return true };
+                let mut publication = Publication::of_message(&delivery.message);
+                let form = Form {
+                    delivery: publish_delivery(delivery.qos, id),
+                    dup: true,
+                    retain: delivery.retain,
+                    identifiers: &delivery.subscription_identifiers,
+                };
+                self.put_out(key.index, &form, &mut publication, now);
+            }
+        }
+        true
+    }
+
+    /// Encodes one PUBLISH into the outbound buffer of a connection, by copying a packet that is
+    /// encoded already where that is possible. One too large for the client is dropped
+    /// ([MQTT-3.1.2-24], [MQTT-3.1.2-25]).
+    fn put_out(
+        &mut self,
+        index: u32,
+        form: &Form<'_>,
+        publication: &mut Publication<'_>,
+        now: Time,
+    ) {
+        let parts = publication.parts;
+        let connection = &mut self.connections[index as usize];
+        let version = connection.version;
+        let shares = parts.payload.len() >= SHARED_PAYLOAD_BYTES && publication.fan_out != 1;
+        let qos = delivery_qos(form.delivery);
+        if publication.fan_out > 1
+            && form.identifiers.is_empty()
+            && connection.outbound_aliases.is_none()
+            && !form.dup
+        {
+            let place = (version == ProtocolVersion::V5) as usize * 6
+                + qos as usize * 2
+                + usize::from(form.retain);
+            let template = match self.templates.forms[place] {
+                Some(template) => template,
+                None => {
+                    let from = self.templates.bytes.len();
+                    let outbound = outbound(form, &parts, OutboundTopic::Name, version, now);
+                    encode_publish_header(&outbound, version, &mut self.templates.bytes);
+                    if !shares {
+                        self.templates.bytes.extend_from_slice(parts.payload);
+                    }
+                    let bytes = &self.templates.bytes[from..];
+                    let length_bytes =
+                        bytes[1..].iter().take_while(|byte| **byte >= 0x80).count() + 1;
+                    let identifier_at = 1 + length_bytes + 2 + parts.topic.as_str().len();
+                    let to = self.templates.bytes.len();
+                    let template = Template { from, to, identifier_at };
+                    self.templates.forms[place] = Some(template);
+                    template
+                }
+            };
+            let bytes = &self.templates.bytes[template.from..template.to];
+            let whole = bytes.len() + if shares { parts.payload.len() } else { 0 };
+            if whole > connection.maximum_packet_size_bytes as usize {
+                return self.counters.drop_message(DropReason::TooLargeForClient);
+            }
+            connection.outbound.append(&mut self.pool, |out| {
+                let at = out.len() + template.identifier_at;
+                out.extend_from_slice(bytes);
+                if let Some(id) = identifier_of(form.delivery) {
+                    out[at..at + 2].copy_from_slice(&id.value().to_be_bytes());
+                }
+            });
+        } else {
+            if connection.maximum_packet_size_bytes != u32::MAX
+                && !self.fits_client(index, &parts, form.identifiers, now)
+            {
+                return self.counters.drop_message(DropReason::TooLargeForClient);
+            }
+            let connection = &mut self.connections[index as usize];
+            let topic = match &mut connection.outbound_aliases {
+                Some(aliases) => aliases.name(parts.topic.as_str()),
+                None => OutboundTopic::Name,
+            };
+            let outbound = outbound(form, &parts, topic, version, now);
+            connection.outbound.append(&mut self.pool, |out| {
+                encode_publish_header(&outbound, version, out);
+                if !shares {
+                    out.extend_from_slice(parts.payload);
+                }
+            });
+        }
+        if shares {
+            let message = publication.message();
+            self.connections[index as usize].outbound.append_payload(message);
+        }
+        if form.dup {
+            self.counters.messages_resent += 1;
+        } else {
+            self.counters.messages_sent[qos as usize] += 1;
+        }
+        self.list_for_transmit(index);
+    }
+
+    /// Whether the client takes a packet of this size, whatever the topic alias saves.
+    pub(super) fn fits_client(
+        &self,
+        index: u32,
+        parts: &MessageParts<'_>,
+        identifiers: &[u32],
+        now: Time,
+    ) -> bool {
+        let connection = &self.connections[index as usize];
+        if connection.maximum_packet_size_bytes == u32::MAX {
+            return true;
+        }
+        let form = Form {
+            delivery: PublishDelivery::AtLeastOnce(PacketIdentifier::FIRST),
+            dup: false,
+            retain: false,
+            identifiers,
+        };
+        let topic = match connection.outbound_aliases {
+            Some(_) => OutboundTopic::NameAndAlias(1),
+            None => OutboundTopic::Name,
+        };
+        let outbound = outbound(&form, parts, topic, connection.version, now);
+        publish_size(&outbound, connection.version) <= connection.maximum_packet_size_bytes as usize
+    }
+
+    /// Lets a connection's bytes wait, on this shard or another.
+    fn hold(&mut self, source: Publisher) {
+        if source.shard != self.id {
+            return self.hold_remote(source);
+        }
+        if let Some(connection) = self.connection_mut(source.connection) {
+            connection.holds.add(Holds::BACKPRESSURE);
+        }
+    }
+
+    pub(super) fn release(&mut self, source: Publisher) {
+        if source.shard == self.id {
+            self.lift_hold(source.connection, Holds::BACKPRESSURE);
+        } else {
+            self.release_remote(source);
+        }
+    }
+}
+
+fn owned_delivery(
+    terms: &Terms,
+    qos: QoS,
+    retain: bool,
+    publication: &mut Publication<'_>,
+) -> Delivery {
+    Delivery {
+        message: publication.message(),
+        qos,
+        retain,
+        subscription_identifiers: terms.identifiers.clone(),
+        group: terms.group,
+    }
+}
+
+fn outbound<'a>(
+    form: &Form<'a>,
+    parts: &MessageParts<'a>,
+    topic: OutboundTopic,
+    version: ProtocolVersion,
+    now: Time,
+) -> Outbound<'a> {
+    let (name, topic_alias) = match topic {
+        OutboundTopic::Name => (parts.topic.as_str(), None),
+        OutboundTopic::NameAndAlias(alias) => (parts.topic.as_str(), Some(alias)),
+        OutboundTopic::Alias(alias) => ("", Some(alias)),
+    };
+    let speaks_properties = version == ProtocolVersion::V5;
+    Outbound {
+        dup: form.dup,
+        retain: form.retain,
+        delivery: form.delivery,
+        topic: name,
+        topic_alias,
+        // [MQTT-3.3.2-6]: less the time it waited, in whole seconds, and never down to zero.
+        message_expiry_interval_seconds: parts.expires_at.filter(|_| speaks_properties).map(|at| {
+            u32::try_from(at.since(now).as_secs_f64().ceil() as u64).unwrap_or(u32::MAX)
+        }),
+        subscription_identifiers: form.identifiers,
+        properties: if speaks_properties { parts.properties } else { &[] },
+        payload_bytes: parts.payload.len(),
+    }
+}
+
+fn awaiting(qos: QoS) -> Awaiting {
+    match qos {
+        QoS::ExactlyOnce => Awaiting::PubRec,
+        QoS::AtMostOnce | QoS::AtLeastOnce => Awaiting::PubAck,
+    }
+}
+
+fn publish_delivery(qos: QoS, id: PacketIdentifier) -> PublishDelivery {
+    match qos {
+        QoS::AtMostOnce => PublishDelivery::AtMostOnce,
+        QoS::AtLeastOnce => PublishDelivery::AtLeastOnce(id),
+        QoS::ExactlyOnce => PublishDelivery::ExactlyOnce(id),
+    }
+}
+
+fn delivery_qos(delivery: PublishDelivery) -> QoS {
+    match delivery {
+        PublishDelivery::AtMostOnce => QoS::AtMostOnce,
+        PublishDelivery::AtLeastOnce(_) => QoS::AtLeastOnce,
+        PublishDelivery::ExactlyOnce(_) => QoS::ExactlyOnce,
+    }
+}
+
+fn identifier_of(delivery: PublishDelivery) -> Option<PacketIdentifier> {
+    match delivery {
+        PublishDelivery::AtMostOnce => None,
+        PublishDelivery::AtLeastOnce(id) | PublishDelivery::ExactlyOnce(id) => Some(id),
+    }
+}

@@ -1,0 +1,212 @@
+//! How connections and sessions end, and what becomes of their wills.
+
+use std::time::Duration;
+
+use nexum_codec::{Disconnect, Packet, UserProperties};
+use nexum_types::{MessageParts, ProtocolVersion, ReasonCode, Time, TopicName};
+
+use super::Shard;
+use super::publish::Publication;
+use super::timers::Timer;
+use crate::connection::{ConnectionState, Holds};
+use crate::counters::DropReason;
+use crate::key::{ConnectionKey, SessionKey};
+use crate::output::{DisconnectCause, Event, Output, ProtocolError};
+use crate::session::Will;
+use crate::subscription::Subscriber;
+
+impl Shard {
+    /// DISCONNECT from the client (section 3.14).
+    pub(super) fn on_disconnect(
+        &mut self,
+        key: ConnectionKey,
+        session: u32,
+        disconnect: &Disconnect<'_>,
+        now: Time,
+    ) {
+        let state = &mut self.sessions[session as usize];
+        if let Some(interval) = disconnect.session_expiry_interval_seconds {
+            // [MQTT-3.14.2-2]
+            if state.expiry_interval_seconds == 0 && interval != 0 {
+                let error = ProtocolError::SessionExpiryRaisedFromZero;
+                return self.on_protocol_error(key, error, now);
+            }
+            state.expiry_interval_seconds =
+                interval.min(self.limits.maximum_session_expiry_seconds);
+        }
+        // [MQTT-3.14.4-3] [MQTT3-3.14.4-3]: 0x00 discards the will, any other reason does not.
+        if disconnect.reason_code == ReasonCode::Success {
+            state.will = None;
+        }
+        self.end_connection(key, DisconnectCause::ByClient(disconnect.reason_code), now);
+    }
+
+    /// Ends a connection for any cause: tells an MQTT 5 client, parts it from its session, and has
+    /// the shell close it, unless the shell has lost it already.
+    pub(super) fn end_connection(&mut self, key: ConnectionKey, cause: DisconnectCause, now: Time) {
+        let Some(connection) = self.connection_mut(key) else { return };
+        if connection.is_closing() {
+            return;
+        }
+        let was_lost = matches!(cause, DisconnectCause::Lost(_));
+        let session = connection.session();
+        // [MQTT-3.14.0-1]: the server sends DISCONNECT only after CONNACK with a reason code below
+        // 0x80; 3.1.1 knows none from a server.
+        if !was_lost
+            && session.is_some()
+            && connection.version == ProtocolVersion::V5
+            && let Some(reason_code) = cause.reason_code()
+        {
+            self.send_disconnect(key, reason_code, &cause);
+        }
+        let connection = &mut self.connections[key.index as usize];
+        connection.state = ConnectionState::Closing;
+        connection.holds = Holds::default();
+        connection.unhandled = Vec::new();
+        connection.owed.clear();
+        let address = connection.origin.address;
+        if !was_lost {
+            self.outputs.push_back(Output::Close { connection: key });
+        }
+        match session {
+            Some(session) => {
+                let client_id = self.sessions[session as usize].client_id.shared();
+                self.event(Event::Disconnected { client_id, cause });
+                self.on_session_offline(session, now);
+            }
+            None => self.event(Event::ConnectionEnded { address, cause }),
+        }
+    }
+
+    fn send_disconnect(&mut self, key: ConnectionKey, reason: ReasonCode, cause: &DisconnectCause) {
+        let text = match cause {
+            DisconnectCause::Malformed(error) => error.to_string(),
+            DisconnectCause::Protocol(error) => error.to_string(),
+            DisconnectCause::ByClient(_)
+            | DisconnectCause::Lost(_)
+            | DisconnectCause::KeepAliveTimeout
+            | DisconnectCause::AuthenticationTimeout
+            | DisconnectCause::Refused(_)
+            | DisconnectCause::TakenOver
+            | DisconnectCause::Administrative(_)
+            | DisconnectCause::ShuttingDown => String::new(),
+        };
+        // [MQTT-3.1.2-29] allows a Reason String in DISCONNECT whatever was requested;
+        // [MQTT-3.14.2-3]: not if it makes the packet too large, hence the second try.
+        for reason_string in [Some(text.as_str()).filter(|text| !text.is_empty()), None] {
+            let packet = Packet::Disconnect(Disconnect {
+                reason_code: reason,
+                session_expiry_interval_seconds: None,
+                reason_string,
+                server_reference: None,
+                user_properties: UserProperties::default(),
+            });
+            let before = self.connections[key.index as usize].outbound.pending();
+            self.send_packet(key.index, &packet);
+            if self.connections[key.index as usize].outbound.pending() > before {
+                return;
+            }
+        }
+    }
+
+    /// The connection of a session is gone.
+    fn on_session_offline(&mut self, session: u32, now: Time) {
+        let state = &mut self.sessions[session as usize];
+        state.connection = None;
+        state.disconnected_at = now;
+        state.resend_from = None;
+        let key = SessionKey { index: session, generation: state.generation };
+        let held = std::mem::take(&mut state.held_publishers);
+        let replays = std::mem::take(&mut state.replays);
+        let expiry = state.expiry_interval_seconds;
+        for publisher in held {
+            self.release(publisher);
+        }
+        for replay in replays {
+            self.close_replay(replay);
+        }
+        self.on_members_offline(session, now);
+        if expiry == 0 {
+            return self.end_session(session, now);
+        }
+        if expiry != u32::MAX {
+            // [MQTT-3.1.2-23]
+            let at = now + Duration::from_secs(u64::from(expiry));
+            self.wheel.arm(at, Timer::SessionExpiry(key));
+        }
+        let delay = match &self.sessions[session as usize].will {
+            None => return,
+            Some(will) => will.delay_interval_seconds,
+        };
+        // [MQTT-3.1.3-9]: after the delay or at the end of the session, whichever is first.
+        if delay == 0 {
+            self.publish_will(session, now);
+        } else {
+            self.wheel.arm(now + Duration::from_secs(u64::from(delay)), Timer::Will(key));
+        }
+    }
+
+    pub(super) fn on_will_timer(&mut self, key: SessionKey, now: Time) {
+        let Some(session) = self.session_by_key(key) else { return };
+        let Some(will) = &session.will else { return };
+        let due = session.disconnected_at
+            + Duration::from_secs(u64::from(will.delay_interval_seconds));
+        // The session may have been back and gone again since the timer was armed.
+        if session.connection.is_none() && due <= now {
+            self.publish_will(key.index, now);
+        }
+    }
+
+    pub(super) fn on_session_expiry_timer(&mut self, key: SessionKey, now: Time) {
+        let Some(session) = self.session_by_key(key) else { return };
+        let interval = session.expiry_interval_seconds;
+        let due = session.disconnected_at + Duration::from_secs(u64::from(interval));
+        if session.connection.is_none() && interval != u32::MAX && due <= now {
+            let client_id = session.client_id.shared();
+            self.event(Event::SessionExpired { client_id });
+            self.end_session(key.index, now);
+        }
+    }
+
+    /// Removes everything the session had. Its will is due if it was not published yet
+    /// ([MQTT-3.1.2-8]).
+    pub(super) fn end_session(&mut self, session: u32, now: Time) {
+        self.publish_will(session, now);
+        let key = self.session_key(session);
+        for group in std::mem::take(&mut self.sessions[session as usize].shared_subscriptions) {
+            self.leave_group(group, key, now);
+        }
+        let ended = self.sessions.remove(session as usize);
+        self.clients.remove(&ended.client_id);
+        for filter in &ended.subscriptions {
+            self.unsubscribe_id(*filter, Subscriber::Session(session));
+        }
+        for _ in &ended.queue {
+            self.counters.drop_message(DropReason::SessionEnded);
+        }
+        for replay in ended.replays {
+            self.close_replay(replay);
+        }
+    }
+
+    fn publish_will(&mut self, session: u32, now: Time) {
+        let Some(will) = self.sessions[session as usize].will.take() else { return };
+        self.counters.wills_published += 1;
+        let Will { topic, properties, payload, qos, retain, .. } = &*will;
+        let Ok(topic) = TopicName::new(topic) else { return };
+        let expires_at = will
+            .message_expiry_interval_seconds
+            .map(|seconds| now + Duration::from_secs(u64::from(seconds)));
+        let parts = MessageParts {
+            topic,
+            properties,
+            payload,
+            qos: *qos,
+            retain: *retain,
+            expires_at,
+        };
+        let mut publication = Publication::new(parts);
+        publication.publisher = Some(session);
+        self.publish(&mut publication, None, now);
+    }
+}

@@ -1,0 +1,300 @@
+//! Retained messages: keeping them, and sending them to new subscriptions (section 3.3.1.3).
+
+use std::collections::VecDeque;
+use std::hash::BuildHasher;
+use std::ops::ControlFlow;
+use std::sync::Arc;
+
+use nexum_types::{Message, QoS, Time, TopicFilter};
+
+use super::Shard;
+use super::publish::Publication;
+use super::subscribe::RetainedRequest;
+use crate::counters::DropReason;
+use crate::key::{ConnectionKey, ShardId};
+use crate::peer::{PeerMessage, Receipt};
+use crate::replay::{Overtaken, Replay, ReplaySource};
+use crate::retained::{Progress, ReplayId};
+use crate::session::{Delivery, SubscriptionIdentifierList};
+
+/// Topics looked at in one step of a replay, whether or not they have a message.
+const STEPS_AT_ONCE: usize = 4096;
+/// Messages in one batch for another shard.
+const BATCH_MESSAGES: usize = 256;
+/// …and their bytes, beyond which it ends early.
+const BATCH_BYTES: usize = 256 * 1024;
+
+/// A replay that this shard does for a session of another.
+pub(super) struct RemoteReplay {
+    id: ReplayId,
+}
+
+impl Shard {
+    /// Keeps what was published with RETAIN; returns how many receipts will come for it.
+    pub(super) fn retain(
+        &mut self,
+        publication: &mut Publication<'_>,
+        receipt: Option<Receipt>,
+    ) -> u16 {
+        let owner = self.home_of(publication.parts.topic.as_str());
+        if owner != self.id {
+            self.note_overtaken(publication.parts.topic.as_str());
+            let message = publication.message();
+            self.tell(owner, PeerMessage::Retain { message, receipt });
+            return u16::from(receipt.is_some());
+        }
+        if publication.parts.payload.is_empty() {
+            // [MQTT-3.3.1-6] [MQTT-3.3.1-7] [MQTT3-3.3.1-10] [MQTT3-3.3.1-11]
+            self.retained.clear(publication.parts.topic);
+        } else {
+            let message = publication.message();
+            self.keep_retained(&message);
+        }
+        0
+    }
+
+    /// At the owner of the topic.
+    pub(super) fn keep_retained(&mut self, message: &Arc<Message>) {
+        let parts = message.parts();
+        if parts.payload.is_empty() {
+            self.retained.clear(parts.topic);
+            return;
+        }
+        let shards = u64::from(self.shards);
+        let replaced = self.retained.at(parts.topic).map_or(0, |kept| kept.size_bytes() as u64);
+        let bytes = self.retained.bytes() - replaced + message.size_bytes() as u64;
+        let count = self.retained.len() as u64 + u64::from(replaced == 0);
+        if count * shards > self.limits.maximum_retained_messages
+            || bytes * shards > self.limits.maximum_retained_bytes
+        {
+            // [MQTT-3.3.1-5]: what is kept must not be older than what could not be.
+            self.retained.clear(parts.topic);
+            return self.counters.drop_message(DropReason::RetainedFull);
+        }
+        self.retained.set(Arc::clone(message));
+    }
+
+    /// Begins to send what is retained under a filter to a session.
+    pub(super) fn open_replay(&mut self, session: u32, request: RetainedRequest) {
+        let Ok(filter) = TopicFilter::new(&request.filter) else { return };
+        let exact_owner = filter.as_topic_name().map(|name| self.home_of(name.as_str()));
+        let own = self.id;
+        let owners: Vec<ShardId> = (0..self.shards)
+            .map(ShardId)
+            .filter(|shard| exact_owner.is_none_or(|owner| owner == *shard))
+            .collect();
+        for shard in owners {
+            let source = if shard == own {
+                ReplaySource::Local(self.retained.open_replay(filter))
+            } else {
+                self.replay_tokens = self.replay_tokens.wrapping_add(1);
+                let token = self.replay_tokens;
+                let filter = request.filter.clone();
+                self.tell(shard, PeerMessage::ReplayOpen { token, filter });
+                ReplaySource::Remote {
+                    shard,
+                    token,
+                    batch: VecDeque::new(),
+                    complete: false,
+                    asked: true,
+                    overtaken: Overtaken::default(),
+                }
+            };
+            if let ReplaySource::Remote { token, .. } = &source {
+                self.replaying.insert(*token, self.session_key(session));
+            }
+            self.sessions[session as usize].replays.push_back(Replay {
+                source,
+                maximum_qos: request.maximum_qos,
+                subscription_identifier: request.subscription_identifier,
+            });
+        }
+    }
+
+    pub(super) fn close_replay(&mut self, replay: Replay) {
+        match replay.source {
+            ReplaySource::Local(id) => self.retained.close_replay(id),
+            ReplaySource::Remote { shard, token, complete, .. } => {
+                self.replaying.remove(&token);
+                if !complete {
+                    self.tell(shard, PeerMessage::ReplayClose { token });
+                }
+            }
+        }
+    }
+
+    /// One step of the first replay of a session; false if it cannot go on now.
+    pub(super) fn replay_one(&mut self, session: u32, key: ConnectionKey, now: Time) -> bool {
+        let state = &mut self.sessions[session as usize];
+        let has_quota = state.quota_used < state.quota;
+        let Some(mut replay) = state.replays.pop_front() else { return false };
+        if !has_quota && replay.maximum_qos != QoS::AtMostOnce {
+            state.replays.push_front(replay);
+            return false;
+        }
+        let mut next = None;
+        let (finished, blocked) = match &mut replay.source {
+            ReplaySource::Local(id) => {
+                let progress = self.retained.advance(*id, now, STEPS_AT_ONCE, &mut |message| {
+                    next = Some(Arc::clone(message));
+                    ControlFlow::Break(())
+                });
+                match progress {
+                    Progress::Done => (true, false),
+                    Progress::More => (false, next.is_none()),
+                }
+            }
+            ReplaySource::Remote { shard, token, batch, complete, asked, overtaken } => {
+                let hashes = &self.homes;
+                while let Some(message) = batch.pop_front() {
+                    let topic = hashes.hash_one(message.parts().topic.as_str());
+                    if !overtaken.contains(topic) && !message.is_expired(now) {
+                        next = Some(message);
+                        break;
+                    }
+                }
+                if batch.len() * 2 < BATCH_MESSAGES && !*complete && !*asked {
+                    *asked = true;
+                    let next = PeerMessage::ReplayNext { token: *token };
+                    self.outboxes[usize::from(shard.0)].push(next);
+                }
+                (batch.is_empty() && *complete, next.is_none())
+            }
+        };
+        let terms = (replay.maximum_qos, replay.subscription_identifier);
+        if finished {
+            self.close_replay(replay);
+        } else if blocked {
+            // A long walk without a message, or a batch under way: others first.
+            let local = matches!(replay.source, ReplaySource::Local(_));
+            let key = self.session_key(session);
+            self.sessions[session as usize].replays.push_back(replay);
+            if local {
+                self.unfinished.push(key);
+            }
+        } else {
+            self.sessions[session as usize].replays.push_front(replay);
+        }
+        if let Some(message) = next {
+            self.send_retained(session, key, message, terms, now);
+            return true;
+        }
+        finished
+    }
+
+    fn send_retained(
+        &mut self,
+        session: u32,
+        key: ConnectionKey,
+        message: Arc<Message>,
+        (maximum_qos, identifier): (QoS, Option<u32>),
+        now: Time,
+    ) {
+        let subscription_identifiers: SubscriptionIdentifierList =
+            identifier.into_iter().collect();
+        let parts = message.parts();
+        if !self.fits_client(key.index, &parts, &subscription_identifiers, now) {
+            return self.counters.drop_message(DropReason::TooLargeForClient);
+        }
+        let qos = parts.qos.min(maximum_qos);
+        let state = &mut self.sessions[session as usize];
+        state.queue_bytes += message.size_bytes() as u64;
+        // [MQTT-3.3.1-8] [MQTT3-3.3.1-8]: RETAIN is 1 because of a new subscription.
+        let delivery =
+            Delivery { message, qos, retain: true, subscription_identifiers, group: None };
+        self.send_delivery(session, key, delivery, now);
+    }
+
+    /// A retained topic was published to while sessions here wait for older retained messages
+    /// from its owner.
+    pub(super) fn note_overtaken(&mut self, topic: &str) {
+        if self.replaying.is_empty() {
+            return;
+        }
+        let hash = self.homes.hash_one(topic);
+        let waiting: Vec<_> = self.replaying.values().copied().collect();
+        for key in waiting {
+            if let Some(session) = self.session_by_key(key) {
+                for replay in &mut session.replays {
+                    if let ReplaySource::Remote { overtaken, .. } = &mut replay.source {
+                        overtaken.note(hash);
+                    }
+                }
+            }
+        }
+    }
+
+    pub(super) fn open_remote_replay(
+        &mut self,
+        from: ShardId,
+        token: u32,
+        filter: &str,
+        now: Time,
+    ) {
+        let Ok(filter) = TopicFilter::new(filter) else { return };
+        let id = self.retained.open_replay(filter);
+        self.remote_replays.insert((from, token), RemoteReplay { id });
+        self.advance_remote_replay(from, token, now);
+    }
+
+    pub(super) fn advance_remote_replay(&mut self, from: ShardId, token: u32, now: Time) {
+        let Some(replay) = self.remote_replays.get(&(from, token)) else { return };
+        let id = replay.id;
+        let mut messages: Vec<Arc<Message>> = Vec::new();
+        let mut bytes = 0;
+        let mut steps = 0;
+        let complete = loop {
+            let progress = self.retained.advance(id, now, STEPS_AT_ONCE, &mut |message| {
+                bytes += message.size_bytes();
+                messages.push(Arc::clone(message));
+                if messages.len() >= BATCH_MESSAGES || bytes >= BATCH_BYTES {
+                    ControlFlow::Break(())
+                } else {
+                    ControlFlow::Continue(())
+                }
+            });
+            steps += 1;
+            match progress {
+                Progress::Done => break true,
+                // A bounded piece of work; an empty batch just asks for the next.
+                Progress::More if !messages.is_empty() || steps == 4 => break false,
+                Progress::More => {}
+            }
+        };
+        if complete {
+            self.close_remote_replay(from, token);
+        }
+        self.tell(from, PeerMessage::ReplayBatch { token, messages, complete });
+    }
+
+    pub(super) fn close_remote_replay(&mut self, from: ShardId, token: u32) {
+        if let Some(replay) = self.remote_replays.remove(&(from, token)) {
+            self.retained.close_replay(replay.id);
+        }
+    }
+
+    pub(super) fn on_replay_batch(
+        &mut self,
+        from: ShardId,
+        token: u32,
+        messages: Vec<Arc<Message>>,
+        is_complete: bool,
+        now: Time,
+    ) {
+        let Some(key) = self.replaying.get(&token).copied() else { return };
+        let Some(session) = self.session_by_key(key) else { return };
+        for replay in &mut session.replays {
+            if let ReplaySource::Remote { shard, token: own, batch, complete, asked, .. } =
+                &mut replay.source
+                && *shard == from
+                && *own == token
+            {
+                batch.extend(messages);
+                *complete = is_complete;
+                *asked = false;
+                break;
+            }
+        }
+        self.pump(key.index, now);
+    }
+}

@@ -1,0 +1,316 @@
+//! SUBSCRIBE and UNSUBSCRIBE (sections 3.8 to 3.11).
+
+use std::sync::Arc;
+
+use nexum_codec::{
+    Packet, ReasonCodes, Split, SubAck, Subscribe, SubscriptionRequest, UnsubAck, Unsubscribe,
+    UserProperties, decode, split_frame,
+};
+use nexum_types::{
+    ProtocolVersion, QoS, ReasonCode, SharedSubscription, Time, TopicFilter,
+};
+
+use super::Shard;
+use super::peers::{Awaited, PendingSubscribe};
+use crate::address::Word;
+use crate::connection::{Connection, Holds};
+use crate::key::ConnectionKey;
+use crate::output::ProtocolError;
+use crate::peer::MemberTerms;
+use crate::subscription::{Subscriber, Subscription, wants_retained};
+use crate::subscription_index::FilterId;
+
+/// Retained messages that are due for one filter after its SUBACK.
+#[derive(Debug)]
+pub(super) struct RetainedRequest {
+    pub(super) filter: Box<str>,
+    pub(super) maximum_qos: QoS,
+    pub(super) subscription_identifier: Option<u32>,
+}
+
+/// Why one filter is refused.
+struct Refusal {
+    reason_code: ReasonCode,
+    reason_string: String,
+}
+
+fn member_terms(request: &SubscriptionRequest<'_>, identifier: Option<u32>) -> MemberTerms {
+    MemberTerms {
+        maximum_qos: request.options.maximum_qos,
+        retain_as_published: request.options.retain_as_published,
+        subscription_identifier: identifier,
+    }
+}
+
+fn refusal(reason_code: ReasonCode, reason_string: impl Into<String>) -> Refusal {
+    Refusal { reason_code, reason_string: reason_string.into() }
+}
+
+/// One filter of a SUBSCRIBE that may be subscribed to.
+enum Request<'a> {
+    Plain(TopicFilter<'a>),
+    /// The group's name: `<ShareName>/<filter>`.
+    Shared(Arc<str>),
+}
+
+impl Shard {
+    /// With one shard it is done at once. With several, the others note the interest first, so
+    /// that nothing published after SUBACK is missed; the client waits, and gets nothing for the
+    /// new subscriptions before SUBACK.
+    pub(super) fn on_subscribe(
+        &mut self,
+        key: ConnectionKey,
+        session: u32,
+        subscribe: &Subscribe<'_>,
+        packet: &[u8],
+        now: Time,
+    ) {
+        let breaches_no_local = subscribe.requests.iter().any(|request| {
+            request.options.no_local && SharedSubscription::parse(request.filter).is_some()
+        });
+        if breaches_no_local {
+            // [MQTT-3.8.3-4]
+            let error = ProtocolError::NoLocalOnSharedSubscription;
+            return self.on_protocol_error(key, error, now);
+        }
+        if self.shards > 1 && self.announce_subscribe(key, session, subscribe, packet) {
+            return;
+        }
+        self.complete_subscribe(key, session, subscribe, now);
+    }
+
+    /// Tells the other shards; true if their answers are awaited.
+    fn announce_subscribe(
+        &mut self,
+        key: ConnectionKey,
+        session: u32,
+        subscribe: &Subscribe<'_>,
+        packet: &[u8],
+    ) -> bool {
+        let token = self.pending_subscribes.vacant_key() as u32;
+        let mut remaining = 0;
+        let mut placeholders = Vec::new();
+        for request in subscribe.requests.iter() {
+            match self.check_request(session, request.filter) {
+                Ok(Request::Plain(filter)) => {
+                    let pending = Subscriber::Pending(session);
+                    let (id, previous) =
+                        self.index.insert(filter, pending, Subscription::default());
+                    self.count_subscriber(id, previous.is_none());
+                    remaining += self.announce(filter.as_str(), token);
+                    placeholders.push(id);
+                }
+                Ok(Request::Shared(name)) => {
+                    let terms = member_terms(&request, subscribe.subscription_identifier);
+                    remaining += self.announce_member(session, &name, terms, token);
+                }
+                Err(_) => {}
+            }
+        }
+        if remaining == 0 {
+            return false;
+        }
+        self.connections[key.index as usize].holds.add(Holds::SUBSCRIBE);
+        let what = Awaited::Subscribe {
+            connection: key,
+            session,
+            packet: Box::from(packet),
+            placeholders,
+        };
+        self.pending_subscribes.insert(PendingSubscribe { remaining, what });
+        true
+    }
+
+    /// Every shard has noted the interest.
+    pub(super) fn on_subscribe_noted(
+        &mut self,
+        key: ConnectionKey,
+        session: u32,
+        packet: &[u8],
+        placeholders: &[FilterId],
+        now: Time,
+    ) {
+        if self.connection(key).and_then(Connection::session) == Some(session)
+            && let Ok(Split::Frame(frame)) = split_frame(packet, u32::MAX)
+            && let Ok(Packet::Subscribe(subscribe)) =
+                decode(frame, self.connections[key.index as usize].version)
+        {
+            self.complete_subscribe(key, session, &subscribe, now);
+        }
+        for id in placeholders {
+            self.unsubscribe_id(*id, Subscriber::Pending(session));
+        }
+        self.lift_hold(key, Holds::SUBSCRIBE);
+    }
+
+    fn complete_subscribe(
+        &mut self,
+        key: ConnectionKey,
+        session: u32,
+        subscribe: &Subscribe<'_>,
+        now: Time,
+    ) {
+        let mut reason_codes = Vec::with_capacity(subscribe.requests.len());
+        let mut reason_string = None;
+        let mut retained = Vec::new();
+        // [MQTT-3.8.4-5] [MQTT3-3.8.4-4]: as if each filter had come in a packet of its own.
+        for request in subscribe.requests.iter() {
+            let identifier = subscribe.subscription_identifier;
+            match self.subscribe_one(session, request, identifier, &mut retained) {
+                // [MQTT-3.8.4-8]
+                Ok(()) => reason_codes.push(match request.options.maximum_qos {
+                    QoS::AtMostOnce => ReasonCode::Success,
+                    QoS::AtLeastOnce => ReasonCode::GrantedQoS1,
+                    QoS::ExactlyOnce => ReasonCode::GrantedQoS2,
+                }),
+                Err(refusal) => {
+                    reason_codes.push(refusal.reason_code);
+                    reason_string.get_or_insert(refusal.reason_string);
+                }
+            }
+        }
+        let explain = self.connections[key.index as usize].request_problem_information;
+        let packet = Packet::SubAck(SubAck {
+            packet_identifier: subscribe.packet_identifier,
+            // [MQTT-3.1.2-29]
+            reason_string: reason_string.as_deref().filter(|_| explain),
+            user_properties: UserProperties::default(),
+            reason_codes: ReasonCodes::from_slice(&reason_codes),
+        });
+        self.send_packet(key.index, &packet);
+        for request in retained {
+            self.open_replay(session, request);
+        }
+        for group in self.sessions[session as usize].shared_subscriptions.clone() {
+            self.drain_group(group, now);
+        }
+        self.pump(session, now);
+    }
+
+    /// Adds or replaces one subscription ([MQTT-3.8.4-3], [MQTT3-3.8.4-3]).
+    fn subscribe_one(
+        &mut self,
+        session: u32,
+        request: SubscriptionRequest<'_>,
+        identifier: Option<u32>,
+        retained: &mut Vec<RetainedRequest>,
+    ) -> Result<(), Refusal> {
+        match self.check_request(session, request.filter)? {
+            // Retained messages are not sent to shared subscriptions (section 4.8.2).
+            Request::Shared(name) => {
+                self.join_group(session, &name, member_terms(&request, identifier));
+            }
+            Request::Plain(filter) => {
+                let subscription = Subscription::new(request.options, identifier);
+                let subscriber = Subscriber::Session(session);
+                let (id, previous) = self.index.insert(filter, subscriber, subscription);
+                if previous.is_none() {
+                    self.sessions[session as usize].subscriptions.insert(id);
+                    self.count_subscriber(id, true);
+                }
+                if wants_retained(request.options.retain_handling, previous.is_some()) {
+                    retained.push(RetainedRequest {
+                        filter: Box::from(filter.as_str()),
+                        maximum_qos: request.options.maximum_qos,
+                        subscription_identifier: identifier,
+                    });
+                }
+            }
+        }
+        Ok(())
+    }
+
+    fn check_request<'a>(&self, session: u32, filter: &'a str) -> Result<Request<'a>, Refusal> {
+        match SharedSubscription::parse(filter) {
+            None => self.check_filter(session, filter).map(Request::Plain),
+            Some(Err(error)) => Err(refusal(ReasonCode::TopicFilterInvalid, error.to_string())),
+            Some(Ok(shared)) => {
+                let filter = self.check_filter(session, shared.filter().as_str())?;
+                let name = format!("{}/{}", shared.share_name(), filter.as_str());
+                Ok(Request::Shared(Arc::from(name)))
+            }
+        }
+    }
+
+    fn check_filter<'a>(&self, session: u32, filter: &'a str) -> Result<TopicFilter<'a>, Refusal> {
+        match Word::of(filter) {
+            None | Some(Word::Sys) => {}
+            Some(Word::Served(word)) => {
+                let text = format!("nothing on this broker serves {word}");
+                return Err(refusal(ReasonCode::TopicFilterInvalid, text));
+            }
+        }
+        let filter = TopicFilter::new(filter)
+            .map_err(|error| refusal(ReasonCode::TopicFilterInvalid, error.to_string()))?;
+        let most = usize::from(self.limits.maximum_topic_levels);
+        if filter.as_str().len() >= most && filter.levels().count() > most {
+            let text = format!("a topic filter has at most {most} levels here");
+            return Err(refusal(ReasonCode::TopicFilterInvalid, text));
+        }
+        let state = &self.sessions[session as usize];
+        let count = state.subscriptions.len() + state.shared_subscriptions.len();
+        if count >= self.limits.maximum_subscriptions_per_session as usize {
+            let text = format!("a session has at most {count} subscriptions here");
+            return Err(refusal(ReasonCode::QuotaExceeded, text));
+        }
+        Ok(filter)
+    }
+
+    pub(super) fn on_unsubscribe(
+        &mut self,
+        key: ConnectionKey,
+        session: u32,
+        unsubscribe: &Unsubscribe<'_>,
+        now: Time,
+    ) {
+        let mut reason_codes = Vec::with_capacity(unsubscribe.filters.len());
+        for filter in unsubscribe.filters.iter() {
+            reason_codes.push(self.unsubscribe_one(session, filter, now));
+        }
+        let connection = &self.connections[key.index as usize];
+        if connection.version == ProtocolVersion::V3_1_1 {
+            reason_codes.clear();
+        }
+        // [MQTT-3.10.4-4] [MQTT3-3.10.4-4]
+        let packet = Packet::UnsubAck(UnsubAck {
+            packet_identifier: unsubscribe.packet_identifier,
+            reason_string: None,
+            user_properties: UserProperties::default(),
+            reason_codes: ReasonCodes::from_slice(&reason_codes),
+        });
+        self.send_packet(key.index, &packet);
+    }
+
+    /// [MQTT-3.10.4-1]: the filter is compared character by character.
+    fn unsubscribe_one(&mut self, session: u32, filter: &str, now: Time) -> ReasonCode {
+        let existed = match SharedSubscription::parse(filter) {
+            Some(Ok(shared)) => {
+                let name = format!("{}/{}", shared.share_name(), shared.filter().as_str());
+                self.groups.find(&name).is_some_and(|group| {
+                    let groups = &mut self.sessions[session as usize].shared_subscriptions;
+                    let before = groups.len();
+                    groups.retain(|joined| *joined != group);
+                    let existed = groups.len() < before;
+                    if existed {
+                        let member = self.session_key(session);
+                        self.leave_group(group, member, now);
+                    }
+                    existed
+                })
+            }
+            Some(Err(_)) => return ReasonCode::TopicFilterInvalid,
+            None => match TopicFilter::new(filter) {
+                Ok(filter) => match self.index.remove(filter, Subscriber::Session(session)) {
+                    Some((id, _)) => {
+                        self.sessions[session as usize].subscriptions.remove(&id);
+                        self.withdraw(id, || filter.as_str().to_owned());
+                        true
+                    }
+                    None => false,
+                },
+                Err(_) => return ReasonCode::TopicFilterInvalid,
+            },
+        };
+        if existed { ReasonCode::Success } else { ReasonCode::NoSubscriptionExisted }
+    }
+}

@@ -1,0 +1,291 @@
+//! Shared subscriptions: the members of a group, and which of them gets a message.
+//!
+//! A group is ShareName and filter together ([MQTT-4.8.2-3..5]). It has one home, the shard its
+//! name hashes to, which knows all members and chooses; on the shards of its members it is known
+//! by name only, to tell the home of comings and goings.
+//!
+//! Messages that no member is there for wait in the group and not with a member that may never
+//! come back.
+
+use std::collections::{BTreeMap, VecDeque};
+use std::sync::Arc;
+
+use nexum_types::Message;
+use slab::Slab;
+
+use crate::limits::{Limits, SharedSubscriptionStrategy};
+use crate::peer::{MemberKey, MemberTerms};
+
+/// A group as one shard knows it; reused after the group is gone from that shard.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub(crate) struct GroupId(u32);
+
+#[derive(Default)]
+pub(crate) struct SharedSubscriptions {
+    groups: Slab<Group>,
+    by_name: BTreeMap<Arc<str>, GroupId>,
+}
+
+pub(crate) struct Group {
+    /// `<ShareName>/<filter>`; a ShareName has no slash.
+    pub(crate) name: Arc<str>,
+    /// Sessions of this shard among the members: their terms are kept here too, for deliveries
+    /// that the home assigns.
+    pub(crate) local: BTreeMap<crate::key::SessionKey, MemberTerms>,
+    /// All members, where this shard is the home.
+    members: Vec<Member>,
+    /// Where the next search for a member begins.
+    turn: usize,
+    /// Messages that wait for any member.
+    backlog: VecDeque<Arc<Message>>,
+    backlog_bytes: u64,
+}
+
+#[derive(Debug)]
+struct Member {
+    key: MemberKey,
+    terms: MemberTerms,
+    online: bool,
+    /// Assigned and not settled.
+    outstanding: u32,
+}
+
+impl SharedSubscriptions {
+    pub(crate) fn len(&self) -> usize {
+        self.groups.len()
+    }
+
+    pub(crate) fn find(&self, name: &str) -> Option<GroupId> {
+        self.by_name.get(name).copied()
+    }
+
+    pub(crate) fn find_or_create(&mut self, name: &Arc<str>) -> GroupId {
+        if let Some(id) = self.find(name) {
+            return id;
+        }
+        let group = Group {
+            name: Arc::clone(name),
+            local: BTreeMap::new(),
+            members: Vec::new(),
+            turn: 0,
+            backlog: VecDeque::new(),
+            backlog_bytes: 0,
+        };
+        let id = GroupId(self.groups.insert(group) as u32);
+        self.by_name.insert(Arc::clone(name), id);
+        id
+    }
+
+    pub(crate) fn group(&self, id: GroupId) -> Option<&Group> {
+        self.groups.get(id.0 as usize)
+    }
+
+    pub(crate) fn group_mut(&mut self, id: GroupId) -> Option<&mut Group> {
+        self.groups.get_mut(id.0 as usize)
+    }
+
+    /// Forgets the group if nobody here has to do with it any more; returns what waited in it.
+    pub(crate) fn remove_if_empty(&mut self, id: GroupId) -> Option<Group> {
+        let group = self.groups.get(id.0 as usize)?;
+        if !group.members.is_empty() || !group.local.is_empty() {
+            return None;
+        }
+        self.by_name.remove(&group.name);
+        Some(self.groups.remove(id.0 as usize))
+    }
+}
+
+impl Group {
+    pub(crate) fn filter(&self) -> &str {
+        filter_of(&self.name)
+    }
+
+    pub(crate) fn has_members(&self) -> bool {
+        !self.members.is_empty()
+    }
+
+    pub(crate) fn backlog_len(&self) -> usize {
+        self.backlog.len()
+    }
+
+    /// A new member is not chosen before it is online.
+    pub(crate) fn join(&mut self, key: MemberKey, terms: MemberTerms) {
+        match self.members.iter_mut().find(|member| member.key == key) {
+            Some(member) => member.terms = terms,
+            None => {
+                self.members.push(Member { key, terms, online: false, outstanding: 0 });
+            }
+        }
+    }
+
+    pub(crate) fn leave(&mut self, key: MemberKey) {
+        self.members.retain(|member| member.key != key);
+    }
+
+    pub(crate) fn set_online(&mut self, key: MemberKey, online: bool) {
+        if let Some(member) = self.members.iter_mut().find(|member| member.key == key) {
+            if member.online != online {
+                member.online = online;
+                member.outstanding = 0;
+            }
+        }
+    }
+
+    pub(crate) fn settled(&mut self, key: MemberKey) {
+        if let Some(member) = self.members.iter_mut().find(|member| member.key == key) {
+            member.outstanding = member.outstanding.saturating_sub(1);
+        }
+    }
+
+    pub(crate) fn has_online_members(&self) -> bool {
+        self.members.iter().any(|member| member.online)
+    }
+
+    /// Whether some member could be sent a message at once.
+    pub(crate) fn any_has_room(&self, has_room: impl Fn(MemberKey, u32) -> bool) -> bool {
+        self.members.iter().any(|member| member.online && has_room(member.key, member.outstanding))
+    }
+
+    /// The member that gets the next message, if one is there: one with room before one without,
+    /// so that a slow member does not keep messages that others could take. `key_hash` is of what
+    /// the sticky strategy goes by, which has no choice.
+    pub(crate) fn choose(
+        &mut self,
+        strategy: SharedSubscriptionStrategy,
+        has_room: impl Fn(MemberKey, u32) -> bool,
+        key_hash: impl FnOnce() -> u64,
+    ) -> Option<(MemberKey, MemberTerms)> {
+        let count = self.members.len();
+        let turn = self.turn;
+        let members = &self.members;
+        let mut online = (0..count)
+            .map(|step| (turn + step) % count)
+            .filter(|index| members[*index].online);
+        let index = match strategy {
+            SharedSubscriptionStrategy::RoundRobin => {
+                let mut first = None;
+                let with_room = online.find(|index| {
+                    first.get_or_insert(*index);
+                    has_room(members[*index].key, members[*index].outstanding)
+                });
+                with_room.or(first)
+            }
+            SharedSubscriptionStrategy::LeastInflight => {
+                online.min_by_key(|index| members[*index].outstanding)
+            }
+            SharedSubscriptionStrategy::Sticky => self.stickiest(key_hash()),
+        }?;
+        self.turn = (index + 1) % count;
+        let member = &mut self.members[index];
+        member.outstanding = member.outstanding.saturating_add(1);
+        Some((member.key, member.terms))
+    }
+
+    /// Rendezvous hashing: when a member comes or goes, only the keys that are its own move.
+    fn stickiest(&self, key_hash: u64) -> Option<usize> {
+        (0..self.members.len()).filter(|index| self.members[*index].online).max_by_key(|index| {
+            let member = self.members[*index].key;
+            let identity = u64::from(member.shard.0) << 48
+                ^ u64::from(member.session.index) << 20
+                ^ u64::from(member.session.generation);
+            mix(key_hash ^ mix(identity))
+        })
+    }
+
+    /// False if it has no room for another.
+    pub(crate) fn wait(&mut self, message: Arc<Message>, limits: &Limits) -> bool {
+        let bytes = self.backlog_bytes + message.size_bytes() as u64;
+        if self.backlog.len() as u64 >= u64::from(limits.session_queue_messages)
+            || bytes > limits.session_queue_bytes
+        {
+            return false;
+        }
+        self.backlog_bytes = bytes;
+        self.backlog.push_back(message);
+        true
+    }
+
+    pub(crate) fn next_waiting(&mut self) -> Option<Arc<Message>> {
+        let message = self.backlog.pop_front()?;
+        self.backlog_bytes -= message.size_bytes() as u64;
+        Some(message)
+    }
+}
+
+/// The filter in a group's name.
+pub(crate) fn filter_of(name: &str) -> &str {
+    name.split_once('/').map_or(name, |(_, filter)| filter)
+}
+
+/// The finalizer of SplitMix64: every bit of the input moves every bit of the output.
+fn mix(mut x: u64) -> u64 {
+    x = (x ^ (x >> 30)).wrapping_mul(0xBF58_476D_1CE4_E5B9);
+    x = (x ^ (x >> 27)).wrapping_mul(0x94D0_49BB_1331_11EB);
+    x ^ (x >> 31)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::key::{SessionKey, ShardId};
+    use nexum_types::QoS;
+
+    fn member(n: u32) -> MemberKey {
+        MemberKey { shard: ShardId(0), session: SessionKey { index: n, generation: n } }
+    }
+
+    fn group(members: u32) -> Group {
+        let mut groups = SharedSubscriptions::default();
+        let id = groups.find_or_create(&Arc::from("g/a"));
+        let terms = MemberTerms {
+            maximum_qos: QoS::AtLeastOnce,
+            retain_as_published: false,
+            subscription_identifier: None,
+        };
+        let mut group = groups.groups.remove(id.0 as usize);
+        for n in 0..members {
+            group.join(member(n), terms);
+            group.set_online(member(n), true);
+        }
+        group
+    }
+
+    fn chosen(group: &mut Group, strategy: SharedSubscriptionStrategy, key: u64) -> Option<u32> {
+        group.choose(strategy, |_, _| true, || key).map(|(member, _)| member.session.index)
+    }
+
+    #[test]
+    fn round_robin_takes_turns_and_skips_the_absent() {
+        let mut group = group(3);
+        group.set_online(member(1), false);
+        let turns: Vec<_> =
+            (0..4).map(|_| chosen(&mut group, SharedSubscriptionStrategy::RoundRobin, 0)).collect();
+        assert_eq!(turns, [Some(0), Some(2), Some(0), Some(2)]);
+        group.set_online(member(0), false);
+        group.set_online(member(2), false);
+        assert_eq!(chosen(&mut group, SharedSubscriptionStrategy::RoundRobin, 0), None);
+    }
+
+    #[test]
+    fn least_inflight_prefers_who_has_settled() {
+        let mut group = group(2);
+        let strategy = SharedSubscriptionStrategy::LeastInflight;
+        assert_eq!(chosen(&mut group, strategy, 0), Some(0));
+        assert_eq!(chosen(&mut group, strategy, 0), Some(1));
+        group.settled(member(1));
+        assert_eq!(chosen(&mut group, strategy, 0), Some(1));
+        assert_eq!(chosen(&mut group, strategy, 0), Some(0));
+    }
+
+    #[test]
+    fn sticky_moves_only_the_keys_of_who_left() {
+        let mut group = group(5);
+        let strategy = SharedSubscriptionStrategy::Sticky;
+        let before: Vec<_> = (0..200).map(|key| chosen(&mut group, strategy, mix(key))).collect();
+        group.leave(member(3));
+        for (key, before) in (0..200).zip(before) {
+            let after = chosen(&mut group, strategy, mix(key));
+            assert!(after == before || before == Some(3), "key {key}");
+        }
+    }
+}
