@@ -128,6 +128,8 @@ impl Broker {
             .clone()
             .unwrap_or_else(|| directory.path().join("data"));
         command.arg("--data-dir").arg(data);
+        // Brokers of tests running side by side; the default is one fixed port.
+        command.args(["--set", "admin.listen=127.0.0.1:0"]);
         if builder.listeners.is_empty() {
             command.args(["--listen", "tcp://127.0.0.1:0"]);
         }
