@@ -4,6 +4,7 @@
 
 mod command_line;
 mod config;
+mod passwd;
 
 use std::io::Write;
 use std::process::ExitCode;
@@ -27,7 +28,13 @@ fn main() -> ExitCode {
             Ok(_) => print("would run\n"),
             Err(errors) => refuse(&errors),
         },
-        Ok(Command::SetPassword { .. }) => print("would set\n"),
+        Ok(Command::SetPassword { file, user }) => match passwd::set_password(&file, &user) {
+            Ok(()) => ExitCode::SUCCESS,
+            Err(error) => {
+                eprintln!("nexum: {error}");
+                ExitCode::FAILURE
+            }
+        },
         Err(error) => {
             eprintln!("nexum: {error}; nexum --help lists what there is");
             ExitCode::from(NONSENSE)

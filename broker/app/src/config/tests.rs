@@ -102,11 +102,11 @@ fn the_documented_examples_are_valid() {
     assert_ne!(text, DOCUMENTED, "some keys have no default");
     let config = load(&text).expect("examples are valid");
     let tls = config.tls.expect("the examples set it");
-    assert_eq!(tls.certificate, PathBuf::from("certs/server.pem"));
+    assert_eq!(tls.certificate, PathBuf::from("certs/dev/server.pem"));
     assert_eq!(
         tls.client_certificates,
         ClientCertificates::Optional {
-            authority: "certs/ca.pem".into()
+            authority: "certs/dev/ca.pem".into()
         }
     );
     assert_eq!(config.password_file, Some(PathBuf::from("passwords")));
@@ -129,9 +129,9 @@ fn each_mistake_has_its_message() {
             ],
         ),
         (
-            "[limits]\nserver_keep_alive_seconds = 60",
+            "[mqtt]\nserver_keep_alive_seconds = 60",
             &[
-                "config.toml:2: unknown key 'server_keep_alive_seconds' in [limits]; it belongs in [mqtt]",
+                "config.toml:2: unknown key 'server_keep_alive_seconds' in [mqtt]; it belongs in [limits]",
             ],
         ),
         (
