@@ -96,10 +96,6 @@ impl SharedSubscriptions {
 }
 
 impl Group {
-    pub(crate) fn filter(&self) -> &str {
-        filter_of(&self.name)
-    }
-
     pub(crate) fn has_members(&self) -> bool {
         !self.members.is_empty()
     }

@@ -49,8 +49,9 @@ impl Subscription {
         self.retain_as_published
     }
 
-    pub(crate) fn identifier(self) -> Option<u32> {
-        (self.identifier != 0).then_some(self.identifier)
+    /// None or one.
+    pub(crate) fn identifiers(&self) -> &[u32] {
+        if self.identifier == 0 { &[] } else { std::slice::from_ref(&self.identifier) }
     }
 }
 

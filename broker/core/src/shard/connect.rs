@@ -54,7 +54,8 @@ impl Shard {
         let connection = &mut self.connections[key.index as usize];
         let origin = &connection.origin;
         match connect.user_name {
-            None if !origin.anonymous => {
+            // A verified client certificate says who it is; nothing more is asked.
+            None if !origin.anonymous && origin.certificate.is_none() => {
                 self.refuse(key, connect.client_id, ReasonCode::NotAuthorized, now);
             }
             Some(user_name) if origin.verify_credentials => {
@@ -70,7 +71,7 @@ impl Shard {
                 self.outputs.push_back(Output::Authenticate { connection: key, credentials });
             }
             // A user name that nobody can check means nothing; it lets nobody in either.
-            Some(_) if !origin.anonymous => {
+            Some(_) if !origin.anonymous && origin.certificate.is_none() => {
                 self.refuse(key, connect.client_id, ReasonCode::NotAuthorized, now);
             }
             None | Some(_) => self.admit(key, *admission, now),

@@ -30,34 +30,63 @@ const BACKPRESSURE_RECOVERY: Duration = Duration::from_secs(10);
 ///
 /// A message that matches several subscriptions of a client is delivered once, at the highest of
 /// their QoS and with all their Subscription Identifiers ([MQTT-3.3.4-2], -3, -4, [MQTT3-3.3.5-1]).
-pub(super) struct Terms {
+#[derive(Clone, Copy)]
+pub(super) struct Terms<'a> {
     pub(super) maximum_qos: QoS,
     pub(super) retain_as_published: bool,
-    pub(super) identifiers: SubscriptionIdentifierList,
     pub(super) group: Option<GroupId>,
+    pub(super) identifiers: &'a [u32],
 }
 
-impl Terms {
-    /// `own`: the subscriber is the publisher, so No Local applies ([MQTT-3.8.3-3]).
-    pub(super) fn of(matching: &[(Subscriber, Subscription)], own: bool) -> Option<Terms> {
-        let mut terms: Option<Terms> = None;
-        for (_, subscription) in matching {
-            if own && subscription.no_local() {
-                continue;
-            }
-            let terms = terms.get_or_insert(Terms {
-                maximum_qos: QoS::AtMostOnce,
-                retain_as_published: false,
-                identifiers: SubscriptionIdentifierList::new(),
-                group: None,
-            });
+impl<'a> Terms<'a> {
+    /// The terms of one subscription.
+    pub(super) fn of(subscription: &'a Subscription) -> Terms<'a> {
+        Terms {
+            maximum_qos: subscription.maximum_qos(),
+            retain_as_published: subscription.retain_as_published(),
+            group: None,
+            identifiers: subscription.identifiers(),
+        }
+    }
+}
+
+/// The terms of several subscriptions of one session together.
+pub(super) struct JointTerms {
+    maximum_qos: QoS,
+    retain_as_published: bool,
+    identifiers: SubscriptionIdentifierList,
+}
+
+impl JointTerms {
+    /// `None` if none of them is for this message: `own` says that the subscriber is the
+    /// publisher, so No Local applies ([MQTT-3.8.3-3]).
+    pub(super) fn of(matching: &[(Subscriber, Subscription)], own: bool) -> Option<JointTerms> {
+        let mut subscriptions = matching
+            .iter()
+            .map(|(_, subscription)| subscription)
+            .filter(|subscription| !(own && subscription.no_local()))
+            .peekable();
+        subscriptions.peek()?;
+        let mut terms = JointTerms {
+            maximum_qos: QoS::AtMostOnce,
+            retain_as_published: false,
+            identifiers: SubscriptionIdentifierList::new(),
+        };
+        for subscription in subscriptions {
             terms.maximum_qos = terms.maximum_qos.max(subscription.maximum_qos());
             terms.retain_as_published |= subscription.retain_as_published();
-            if let Some(identifier) = subscription.identifier() {
-                terms.identifiers.push(identifier);
-            }
+            terms.identifiers.extend_from_slice(subscription.identifiers());
         }
-        terms
+        Some(terms)
+    }
+
+    pub(super) fn terms(&self) -> Terms<'_> {
+        Terms {
+            maximum_qos: self.maximum_qos,
+            retain_as_published: self.retain_as_published,
+            group: None,
+            identifiers: &self.identifiers,
+        }
     }
 }
 
@@ -99,7 +128,7 @@ impl Shard {
     pub(super) fn deliver(
         &mut self,
         session: u32,
-        terms: &Terms,
+        terms: Terms<'_>,
         publication: &mut Publication<'_>,
         now: Time,
     ) {
@@ -125,14 +154,14 @@ impl Shard {
                 delivery: PublishDelivery::AtMostOnce,
                 dup: false,
                 retain,
-                identifiers: &terms.identifiers,
+                identifiers: terms.identifiers,
             };
             self.put_out(key.index, &form, publication, now);
         } else {
             if !state.may_send() || pending >= most {
                 return self.wait_in_queue(session, terms, qos, retain, publication, now);
             }
-            if !self.fits_client(key.index, &parts, &terms.identifiers, now) {
+            if !self.fits_client(key.index, &parts, terms.identifiers, now) {
                 return self.counters.drop_message(DropReason::TooLargeForClient);
             }
             let state = &mut self.sessions[session as usize];
@@ -149,7 +178,7 @@ impl Shard {
                 delivery: publish_delivery(qos, id),
                 dup: false,
                 retain,
-                identifiers: &terms.identifiers,
+                identifiers: terms.identifiers,
             };
             self.put_out(key.index, &form, publication, now);
         }
@@ -161,7 +190,7 @@ impl Shard {
     fn wait_in_queue(
         &mut self,
         session: u32,
-        terms: &Terms,
+        terms: Terms<'_>,
         qos: QoS,
         retain: bool,
         publication: &mut Publication<'_>,
@@ -506,7 +535,7 @@ impl Shard {
 }
 
 fn owned_delivery(
-    terms: &Terms,
+    terms: Terms<'_>,
     qos: QoS,
     retain: bool,
     publication: &mut Publication<'_>,
@@ -515,7 +544,7 @@ fn owned_delivery(
         message: publication.message(),
         qos,
         retain,
-        subscription_identifiers: terms.identifiers.clone(),
+        subscription_identifiers: SubscriptionIdentifierList::from_slice(terms.identifiers),
         group: terms.group,
     }
 }

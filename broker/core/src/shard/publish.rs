@@ -11,7 +11,7 @@ use nexum_types::{
 };
 
 use super::Shard;
-use super::deliver::Terms;
+use super::deliver::{JointTerms, Terms};
 use crate::address::Word;
 use crate::connection::OwedAcknowledgement;
 use crate::counters::DropReason;
@@ -365,13 +365,19 @@ impl Shard {
             match subscriber {
                 Subscriber::Session(session) => {
                     let own = publication.publisher == Some(session);
-                    let copies = match self.limits.overlapping_subscriptions {
+                    if let [(_, subscription)] = matching {
+                        if !(own && subscription.no_local()) {
+                            self.deliver(session, Terms::of(subscription), publication, now);
+                        }
+                        continue;
+                    }
+                    let together = match self.limits.overlapping_subscriptions {
                         OverlappingSubscriptions::Once => matching.len(),
                         OverlappingSubscriptions::Each => 1,
                     };
-                    for matching in matching.chunks(copies) {
-                        if let Some(terms) = Terms::of(matching, own) {
-                            self.deliver(session, &terms, publication, now);
+                    for matching in matching.chunks(together) {
+                        if let Some(terms) = JointTerms::of(matching, own) {
+                            self.deliver(session, terms.terms(), publication, now);
                         }
                     }
                 }

@@ -177,14 +177,14 @@ impl Shard {
         let terms = Terms {
             maximum_qos: terms.maximum_qos,
             retain_as_published: terms.retain_as_published,
-            identifiers,
+            identifiers: &identifiers,
             // QoS 0 is not completed by anything, so nothing could be given back or settled.
             group: (publication.parts.qos.min(terms.maximum_qos) != QoS::AtMostOnce).then_some(id),
         };
         if terms.group.is_none() {
             self.settle_at_home(id, member);
         }
-        self.deliver(member.index, &terms, publication, now);
+        self.deliver(member.index, terms, publication, now);
     }
 
     /// A session's connection came.
