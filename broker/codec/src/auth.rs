@@ -42,8 +42,8 @@ pub(crate) fn decode(body: &[u8]) -> Result<Auth<'_>, DecodeError> {
             Property::AuthenticationMethod(method) => auth.authentication_method = Some(method),
             Property::AuthenticationData(data) => auth.authentication_data = Some(data),
             Property::ReasonString(text) => auth.reason_string = Some(text),
-            // User properties stay encoded; the section lets nothing else through.
-            _ => {}
+            // They stay encoded.
+            other => debug_assert!(matches!(other, Property::UserProperty(_, _)), "{other:?}"),
         }
     }
     auth.user_properties = properties.user_properties();

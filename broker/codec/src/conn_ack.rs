@@ -87,8 +87,8 @@ fn decode_properties<'a>(reader: &mut Reader<'a>) -> Result<ConnAckProperties<'a
             Property::ServerReference(text) => p.server_reference = Some(text),
             Property::AuthenticationMethod(method) => p.authentication_method = Some(method),
             Property::AuthenticationData(data) => p.authentication_data = Some(data),
-            // User properties stay encoded; the section lets nothing else through.
-            _ => {}
+            // They stay encoded.
+            other => debug_assert!(matches!(other, Property::UserProperty(_, _)), "{other:?}"),
         }
     }
     properties.user_properties = section.user_properties();

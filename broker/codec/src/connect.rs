@@ -9,6 +9,7 @@ use crate::frame::{Frame, PacketType};
 use crate::packet::{Connect, ConnectProperties, Will};
 use crate::property::{
     ForwardedRun, Property, PropertyIdentifier, PropertySection, PropertySet, UserProperties,
+    is_forwarded,
 };
 use crate::reader::Reader;
 use crate::writer::{Writer, write_packet};
@@ -64,13 +65,22 @@ impl Default for ConnectProperties<'_> {
     }
 }
 
-/// The version that a CONNECT asks for, if it is one this codec speaks. Holds for packets that do
-/// not decode too: a refusal is written in the form of the version that the client speaks.
+/// The version in whose form a CONNECT is refused, even one that does not decode: the client's own
+/// or the one nearest to it. `None` if what came is no MQTT and no answer would be understood.
 #[must_use]
-pub fn connect_version(frame: Frame<'_>) -> Option<ProtocolVersion> {
-    (frame.packet_type() == Some(PacketType::Connect))
-        .then(|| read_version(&mut Reader::new(frame.body)).ok())
-        .flatten()
+pub fn refusal_version(frame: Frame<'_>) -> Option<ProtocolVersion> {
+    if frame.packet_type() != Some(PacketType::Connect) {
+        return None;
+    }
+    match read_version(&mut Reader::new(frame.body)) {
+        Ok(version) => Some(version),
+        // The CONNACK of MQTT 3.1 is that of 3.1.1.
+        Err(DecodeError::UnsupportedProtocolVersion { version: 3 | 4 }) => {
+            Some(ProtocolVersion::V3_1_1)
+        }
+        Err(DecodeError::UnsupportedProtocolVersion { .. }) => Some(ProtocolVersion::V5),
+        Err(_) => None,
+    }
 }
 
 pub(crate) fn decode(body: &[u8]) -> Result<Connect<'_>, DecodeError> {
@@ -84,7 +94,7 @@ pub(crate) fn decode(body: &[u8]) -> Result<Connect<'_>, DecodeError> {
         ProtocolVersion::V5 => decode_properties(&mut reader)?,
     };
     // [MQTT-3.1.3-1] [MQTT-3.1.3-3] [MQTT-3.1.3-4] [MQTT3-3.1.3-1] [MQTT3-3.1.3-3] [MQTT3-3.1.3-4]
-    let client_id = reader.string(Field::ClientIdentifier)?;
+    let client_id = reader.name(Field::ClientIdentifier)?;
     // [MQTT-3.1.2-9] [MQTT3-3.1.2-9]
     let will = if flags & flag::WILL != 0 {
         Some(decode_will(&mut reader, flags, version)?)
@@ -93,7 +103,7 @@ pub(crate) fn decode(body: &[u8]) -> Result<Connect<'_>, DecodeError> {
     };
     // [MQTT-3.1.2-16] [MQTT-3.1.2-17] [MQTT-3.1.3-12] [MQTT3-3.1.2-18] [MQTT3-3.1.2-19] [MQTT3-3.1.3-11]
     let user_name =
-        if flags & flag::USER_NAME != 0 { Some(reader.string(Field::UserName)?) } else { None };
+        if flags & flag::USER_NAME != 0 { Some(reader.name(Field::UserName)?) } else { None };
     // [MQTT-3.1.2-18] [MQTT-3.1.2-19] [MQTT3-3.1.2-20] [MQTT3-3.1.2-21]
     let password =
         if flags & flag::PASSWORD != 0 { Some(reader.binary(Field::Password)?) } else { None };
@@ -174,8 +184,8 @@ fn decode_properties<'a>(reader: &mut Reader<'a>) -> Result<ConnectProperties<'a
                 properties.authentication_method = Some(method);
             }
             Property::AuthenticationData(data) => properties.authentication_data = Some(data),
-            // User properties stay encoded; the section lets nothing else through.
-            _ => {}
+            // They stay encoded.
+            other => debug_assert!(matches!(other, Property::UserProperty(_, _)), "{other:?}"),
         }
     }
     // "It is a Protocol Error to include Authentication Data if there is no Authentication Method"
@@ -207,8 +217,7 @@ fn decode_will<'a>(
                 Property::MessageExpiryInterval(seconds) => {
                     message_expiry_interval_seconds = Some(seconds);
                 }
-                // The rest is passed on as it is.
-                _ => {}
+                other => debug_assert!(is_forwarded(other.identifier()), "{other:?}"),
             }
         }
         properties = forwarded.of(section.bytes());

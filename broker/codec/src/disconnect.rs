@@ -57,8 +57,8 @@ pub(crate) fn decode(body: &[u8], version: ProtocolVersion) -> Result<Disconnect
             }
             Property::ReasonString(text) => disconnect.reason_string = Some(text),
             Property::ServerReference(text) => disconnect.server_reference = Some(text),
-            // User properties stay encoded; the section lets nothing else through.
-            _ => {}
+            // They stay encoded.
+            other => debug_assert!(matches!(other, Property::UserProperty(_, _)), "{other:?}"),
         }
     }
     disconnect.user_properties = properties.user_properties();

@@ -92,6 +92,16 @@ pub enum DecodeError {
         /// Which string.
         field: Field,
     },
+    /// A name holds U+0001 to U+001F or U+007F to U+009F, which section 1.5.4 says it should not.
+    ControlCharacter {
+        /// Which name.
+        field: Field,
+    },
+    /// A name holds a Unicode non-character, which section 1.5.4 says it should not.
+    NonCharacter {
+        /// Which name.
+        field: Field,
+    },
     /// [MQTT-3.1.2-1], [MQTT3-3.1.2-1]: the protocol name is not `MQTT`.
     ProtocolName,
     /// [MQTT-3.1.2-2], [MQTT3-3.1.2-2]: a version this codec does not speak.
@@ -119,8 +129,9 @@ pub enum DecodeError {
         /// Which topic name.
         field: Field,
     },
-    /// [MQTT-4.7.3-1], [MQTT3-4.7.3-1]: a topic name or topic filter without a character, and no
-    /// Topic Alias stands for it.
+    /// A PUBLISH with an empty Topic Name and no Topic Alias (section 3.3.2.1).
+    TopicNameMissing,
+    /// [MQTT-4.7.3-1], [MQTT3-4.7.3-1]: a topic name or topic filter without a character.
     EmptyTopic {
         /// Which topic.
         field: Field,
@@ -189,25 +200,32 @@ impl DecodeError {
             DecodeError::ReservedPacketType(_)
             | DecodeError::FixedHeaderFlags { .. }
             | DecodeError::PublishQoS3
+            | DecodeError::DupAtQoS0
             | DecodeError::VariableByteIntegerTooLong { .. }
             | DecodeError::VariableByteIntegerNotMinimal { .. }
             | DecodeError::Truncated { .. }
             | DecodeError::TrailingBytes { .. }
             | DecodeError::NotUtf8 { .. }
             | DecodeError::NullCharacter { .. }
+            // "it MAY treat the packet as a Malformed Packet" (section 1.5.4).
+            | DecodeError::ControlCharacter { .. }
+            | DecodeError::NonCharacter { .. }
             | DecodeError::ProtocolName
             | DecodeError::ReservedConnectFlag
             | DecodeError::WillQoS3
             | DecodeError::WillFlagsWithoutWill
             | DecodeError::PasswordWithoutUserName
             | DecodeError::ConnectAcknowledgeFlags
+            // Not 0x90 or 0x8F: those are for a topic that "is correctly formed, but is not
+            // accepted" (tables 2-6 and 3-10).
+            | DecodeError::WildcardInTopicName { .. }
+            | DecodeError::EmptyTopic { .. }
             | DecodeError::UnknownProperty(_)
             | DecodeError::PropertyNotAllowed(_)
             | DecodeError::SubscriptionOptionsReserved(_) => ReasonCode::MalformedPacket,
-            DecodeError::DupAtQoS0
-            | DecodeError::SessionPresentOnRefusal
+            DecodeError::SessionPresentOnRefusal
             | DecodeError::PacketIdentifierZero
-            | DecodeError::EmptyTopic { .. }
+            | DecodeError::TopicNameMissing
             | DecodeError::DuplicateProperty(_)
             | DecodeError::PropertyValue { .. }
             | DecodeError::AuthenticationDataWithoutMethod
@@ -217,7 +235,6 @@ impl DecodeError {
             | DecodeError::RetainHandling3
             | DecodeError::ReasonCodeNotAllowed { .. }
             | DecodeError::UnexpectedPacketType { .. } => ReasonCode::ProtocolError,
-            DecodeError::WildcardInTopicName { .. } => ReasonCode::TopicNameInvalid,
             DecodeError::TopicAliasZero => ReasonCode::TopicAliasInvalid,
             DecodeError::PacketTooLarge { .. } => ReasonCode::PacketTooLarge,
             DecodeError::UnsupportedProtocolVersion { .. } => {
@@ -278,6 +295,12 @@ impl fmt::Display for DecodeError {
             }
             DecodeError::NotUtf8 { field } => write!(f, "{field} is not well-formed UTF-8"),
             DecodeError::NullCharacter { field } => write!(f, "{field} holds a null character"),
+            DecodeError::ControlCharacter { field } => {
+                write!(f, "{field} holds a control character")
+            }
+            DecodeError::NonCharacter { field } => {
+                write!(f, "{field} holds a Unicode non-character")
+            }
             DecodeError::ProtocolName => f.write_str("the Protocol Name is not MQTT"),
             DecodeError::UnsupportedProtocolVersion { version } => {
                 write!(f, "the Protocol Version {version} is not spoken here")
@@ -297,6 +320,9 @@ impl fmt::Display for DecodeError {
             DecodeError::PacketIdentifierZero => f.write_str("the Packet Identifier is 0"),
             DecodeError::WildcardInTopicName { field } => {
                 write!(f, "{field} holds a wildcard character")
+            }
+            DecodeError::TopicNameMissing => {
+                f.write_str("PUBLISH with neither Topic Name nor Topic Alias")
             }
             DecodeError::EmptyTopic { field } => write!(f, "{field} is empty"),
             DecodeError::TopicAliasZero => f.write_str("the Topic Alias is 0"),

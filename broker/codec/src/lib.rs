@@ -51,7 +51,7 @@ mod writer;
 use nexum_types::ProtocolVersion;
 
 pub use acknowledgement::{AcknowledgementKind, encode_acknowledgement};
-pub use connect::connect_version;
+pub use connect::refusal_version;
 pub use error::{DecodeError, EncodeError, Field};
 pub use frame::{Frame, PacketType, Split, split_frame};
 pub use packet::{

@@ -12,7 +12,7 @@ use std::num::NonZeroU16;
 use nexum_types::{QoS, TopicName};
 
 pub use self::forwarded::ForwardedProperties;
-pub(crate) use self::forwarded::ForwardedRun;
+pub(crate) use self::forwarded::{ForwardedRun, is_forwarded};
 pub use self::identifier::PropertyIdentifier;
 pub(crate) use self::identifier::PropertySet;
 pub(crate) use self::section::PropertySection;
@@ -128,7 +128,7 @@ impl<'a> Property<'a> {
             PropertyIdentifier::MessageExpiryInterval => {
                 Property::MessageExpiryInterval(reader.u32(field)?)
             }
-            PropertyIdentifier::ContentType => Property::ContentType(reader.string(field)?),
+            PropertyIdentifier::ContentType => Property::ContentType(reader.text(field)?),
             PropertyIdentifier::ResponseTopic => {
                 // [MQTT-3.3.2-13] [MQTT-3.3.2-14] [MQTT-4.7.3-1]
                 let topic = reader.topic_name(field)?;
@@ -147,11 +147,11 @@ impl<'a> Property<'a> {
                 Property::SessionExpiryInterval(reader.u32(field)?)
             }
             PropertyIdentifier::AssignedClientIdentifier => {
-                Property::AssignedClientIdentifier(reader.string(field)?)
+                Property::AssignedClientIdentifier(reader.text(field)?)
             }
             PropertyIdentifier::ServerKeepAlive => Property::ServerKeepAlive(reader.u16(field)?),
             PropertyIdentifier::AuthenticationMethod => {
-                Property::AuthenticationMethod(reader.string(field)?)
+                Property::AuthenticationMethod(reader.text(field)?)
             }
             PropertyIdentifier::AuthenticationData => {
                 Property::AuthenticationData(reader.binary(field)?)
@@ -166,10 +166,10 @@ impl<'a> Property<'a> {
                 Property::RequestResponseInformation(read_bool(identifier, reader)?)
             }
             PropertyIdentifier::ResponseInformation => {
-                Property::ResponseInformation(reader.string(field)?)
+                Property::ResponseInformation(reader.text(field)?)
             }
-            PropertyIdentifier::ServerReference => Property::ServerReference(reader.string(field)?),
-            PropertyIdentifier::ReasonString => Property::ReasonString(reader.string(field)?),
+            PropertyIdentifier::ServerReference => Property::ServerReference(reader.text(field)?),
+            PropertyIdentifier::ReasonString => Property::ReasonString(reader.text(field)?),
             PropertyIdentifier::ReceiveMaximum => {
                 // "It is a Protocol Error to include the Receive Maximum value ... for it to have
                 // the value 0" (sections 3.1.2.11.3 and 3.2.2.3.3).
@@ -193,8 +193,8 @@ impl<'a> Property<'a> {
             }
             PropertyIdentifier::UserProperty => {
                 // [MQTT-1.5.7-1]
-                let name = reader.string(field)?;
-                Property::UserProperty(name, reader.string(field)?)
+                let name = reader.text(field)?;
+                Property::UserProperty(name, reader.text(field)?)
             }
             PropertyIdentifier::MaximumPacketSize => match reader.u32(field)? {
                 // "It is a Protocol Error ... for the value to be set to zero" (sections

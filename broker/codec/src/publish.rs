@@ -7,7 +7,7 @@ use crate::frame::{Frame, PacketType};
 use crate::packet::{Publish, PublishDelivery};
 use crate::property::{
     ForwardedProperties, ForwardedRun, Property, PropertyIdentifier, PropertySection, PropertySet,
-    SubscriptionIdentifiers,
+    SubscriptionIdentifiers, is_forwarded,
 };
 use crate::reader::Reader;
 use crate::variable_byte_integer;
@@ -104,7 +104,7 @@ pub fn decode_publish(
     // "It is a Protocol Error if the Topic Name is zero length and there is no Topic Alias"
     // (section 3.3.2.1); [MQTT-4.7.3-1] [MQTT3-4.7.3-1].
     if publish.topic.is_none() && publish.topic_alias.is_none() {
-        return Err(DecodeError::EmptyTopic { field: Field::TopicName });
+        return Err(DecodeError::TopicNameMissing);
     }
     publish.payload = reader.rest();
     Ok(publish)
@@ -131,8 +131,7 @@ fn decode_properties<'a>(
                 publish.subscription_identifiers =
                     SubscriptionIdentifiers::from_checked(section.bytes());
             }
-            // The rest is passed on as it is.
-            _ => {}
+            other => debug_assert!(is_forwarded(other.identifier()), "{other:?}"),
         }
     }
     publish.properties = forwarded.of(section.bytes());

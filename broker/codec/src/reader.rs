@@ -103,9 +103,9 @@ impl<'a> Reader<'a> {
         self.take(usize::from(bytes), field)
     }
 
-    /// UTF-8 Encoded String (section 1.5.4). Control characters and non-characters are let
-    /// through, which the specification leaves to the receiver.
-    pub(crate) fn string(&mut self, field: Field) -> Result<&'a str, DecodeError> {
+    /// UTF-8 Encoded String (section 1.5.4) that is text for people: control characters, a line
+    /// break for instance, are let through, which section 1.5.4 leaves to the receiver.
+    pub(crate) fn text(&mut self, field: Field) -> Result<&'a str, DecodeError> {
         let text = self.utf8(field)?;
         // [MQTT-1.5.4-2] [MQTT3-1.5.3-2]
         if text.as_bytes().contains(&0) {
@@ -114,20 +114,26 @@ impl<'a> Reader<'a> {
         Ok(text)
     }
 
-    /// A string that names a topic: UTF-8, at least one character, neither wildcard nor null
-    /// character. `None` for the empty string.
+    /// UTF-8 Encoded String that names something – a client, a user, a topic, a topic filter – and
+    /// so is compared, logged and shown: neither control character nor non-character, which
+    /// section 1.5.4 says it SHOULD NOT hold and a receiver MAY treat as malformed.
+    pub(crate) fn name(&mut self, field: Field) -> Result<&'a str, DecodeError> {
+        let name = self.utf8(field)?;
+        check_characters(name, field)?;
+        Ok(name)
+    }
+
+    /// A [`name`](Self::name) that names a topic: at least one character, no wildcard. `None` for
+    /// the empty string.
     #[inline]
     pub(crate) fn topic_name(
         &mut self,
         field: Field,
     ) -> Result<Option<TopicName<'a>>, DecodeError> {
-        let text = self.utf8(field)?;
-        if text.is_empty() {
-            return Ok(None);
-        }
-        match TopicName::new(text) {
-            Ok(topic) => Ok(Some(topic)),
-            Err(error) => Err(DecodeError::topic_name(field, error)),
+        let name = self.utf8(field)?;
+        match TopicName::from_printable_ascii(name) {
+            Some(topic) => Ok(Some(topic)),
+            None => any_topic_name(name, field),
         }
     }
 
@@ -145,4 +151,42 @@ impl<'a> Reader<'a> {
         // [MQTT-1.5.4-1] [MQTT3-1.5.3-1]
         std::str::from_utf8(bytes).map_err(|_| DecodeError::NotUtf8 { field })
     }
+}
+
+fn any_topic_name(name: &str, field: Field) -> Result<Option<TopicName<'_>>, DecodeError> {
+    if name.is_empty() {
+        return Ok(None);
+    }
+    check_characters(name, field)?;
+    match TopicName::new(name) {
+        Ok(topic) => Ok(Some(topic)),
+        Err(error) => Err(DecodeError::topic_name(field, error)),
+    }
+}
+
+/// Finds the code points that section 1.5.4 lists.
+fn check_characters(name: &str, field: Field) -> Result<(), DecodeError> {
+    // The first byte of each of them; most alphabets need none of these, so one look is enough.
+    let suspicious = name
+        .bytes()
+        .fold(false, |found, byte| found | matches!(byte, ..0x20 | 0x7F | 0xC2 | 0xEF..));
+    if suspicious { check_each_character(name, field) } else { Ok(()) }
+}
+
+fn check_each_character(name: &str, field: Field) -> Result<(), DecodeError> {
+    for character in name.chars() {
+        match character {
+            // [MQTT-1.5.4-2] [MQTT3-1.5.3-2]
+            '\0' => return Err(DecodeError::NullCharacter { field }),
+            // U+0001 to U+001F and U+007F to U+009F.
+            _ if character.is_control() => return Err(DecodeError::ControlCharacter { field }),
+            '\u{FDD0}'..='\u{FDEF}' => return Err(DecodeError::NonCharacter { field }),
+            // The last two of each plane: U+FFFE, U+FFFF, U+1FFFE, ...
+            _ if u32::from(character) & 0xFFFE == 0xFFFE => {
+                return Err(DecodeError::NonCharacter { field });
+            }
+            _ => {}
+        }
+    }
+    Ok(())
 }

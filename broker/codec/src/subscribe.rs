@@ -126,7 +126,7 @@ fn read_request<'a>(
 /// [MQTT-3.8.3-1] [MQTT-3.10.3-1] [MQTT-4.7.3-1] [MQTT3-3.8.3-1] [MQTT3-3.10.3-1] [MQTT3-4.7.3-1]
 pub(crate) fn read_filter<'a>(reader: &mut Reader<'a>) -> Result<&'a str, DecodeError> {
     let field = Field::TopicFilter;
-    let filter = reader.string(field)?;
+    let filter = reader.name(field)?;
     if filter.is_empty() {
         return Err(DecodeError::EmptyTopic { field });
     }

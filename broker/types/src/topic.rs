@@ -52,6 +52,9 @@ impl<'a> TopicName<'a> {
     /// # Errors
     /// The first rule that `name` breaks.
     pub fn new(name: &'a str) -> Result<TopicName<'a>, TopicError> {
+        if let Some(name) = TopicName::from_printable_ascii(name) {
+            return Ok(name);
+        }
         check_length(name)?;
         for &byte in name.as_bytes() {
             match byte {
@@ -61,6 +64,15 @@ impl<'a> TopicName<'a> {
             }
         }
         Ok(TopicName(name))
+    }
+
+    /// The name if it holds only printable ASCII characters, none of them a wildcard, which is what
+    /// nearly every topic is and quickly seen. `None` says nothing: ask [`new`](Self::new).
+    #[inline]
+    #[must_use]
+    pub fn from_printable_ascii(name: &'a str) -> Option<TopicName<'a>> {
+        let plain = (1..=MAX_TOPIC_BYTES).contains(&name.len()) && is_plain(name.as_bytes());
+        plain.then_some(TopicName(name))
     }
 
     /// For text that was a topic name already and has not changed since.
@@ -175,6 +187,33 @@ impl fmt::Debug for TopicFilter<'_> {
     }
 }
 
+/// Whether every byte is printable ASCII and none is `+` or `#`; eight bytes at a time.
+#[inline]
+fn is_plain(bytes: &[u8]) -> bool {
+    let Some(last) = bytes.last_chunk::<8>() else {
+        return bytes
+            .iter()
+            .all(|&byte| matches!(byte, b' '..=b'~') && byte != b'+' && byte != b'#');
+    };
+    let (words, _) = bytes.as_chunks::<8>();
+    // The last word overlaps the one before unless the length is a multiple of eight.
+    words.iter().fold(not_plain(*last), |found, word| found | not_plain(*word)) == 0
+}
+
+/// The top bit of a byte is set if a byte of the word is not plain – not always its own: a byte
+/// that is not plain can carry into the next.
+#[inline]
+const fn not_plain(word: [u8; 8]) -> u64 {
+    const EACH: u64 = 0x0101_0101_0101_0101;
+    let word = u64::from_le_bytes(word);
+    let above_ascii = word;
+    let delete_or_above = word.wrapping_add(EACH);
+    let below_space = word.wrapping_sub(EACH * b' ' as u64);
+    // '#' is '+' without bit 3, so that both become '+' and then zero.
+    let wildcard = ((word | (EACH * 0x08)) ^ (EACH * b'+' as u64)).wrapping_sub(EACH);
+    (above_ascii | delete_or_above | below_space | wildcard) & (EACH * 0x80)
+}
+
 fn check_length(topic: &str) -> Result<(), TopicError> {
     if topic.is_empty() {
         Err(TopicError::Empty)
@@ -203,6 +242,22 @@ mod tests {
         check("a\0", Err(TopicError::NullCharacter));
         check(&"a".repeat(65_536), Err(TopicError::TooLong));
         check(&"a".repeat(65_535), Ok(()));
+    }
+
+    #[test]
+    fn plain_is_what_the_definition_says_at_every_place() {
+        for byte in 0..=u8::MAX {
+            let expected = (0x20..0x7F).contains(&byte) && byte != b'+' && byte != b'#';
+            for length in 1..=25 {
+                for place in 0..length {
+                    let mut bytes = vec![b'a'; length];
+                    bytes[place] = byte;
+                    assert_eq!(is_plain(&bytes), expected, "0x{byte:02X} at {place} of {length}");
+                }
+            }
+        }
+        assert!(TopicName::from_printable_ascii("").is_none());
+        assert!(TopicName::from_printable_ascii(&"a".repeat(65_536)).is_none());
     }
 
     #[test]

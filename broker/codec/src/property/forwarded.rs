@@ -92,14 +92,17 @@ impl<'a> ForwardedProperties<'a> {
     /// Payload Format Indicator: true if the payload is said to be UTF-8.
     #[must_use]
     pub fn payload_format_indicator(self) -> Option<bool> {
-        self.iter().find_map(|property| match property {
-            Property::PayloadFormatIndicator(is_utf8) => Some(is_utf8),
-            _ => None,
+        self.iter().find_map(|property| {
+            if let Property::PayloadFormatIndicator(is_utf8) = property {
+                Some(is_utf8)
+            } else {
+                None
+            }
         })
     }
 
-    /// Whether `payload` is what the Payload Format Indicator says ([MQTT-3.3.2-4] lets a receiver
-    /// check; section 3.3.2.3.2 names Payload format invalid, 0x99, as the answer).
+    /// Whether `payload` is what the Payload Format Indicator says. A receiver may check and answer
+    /// Payload format invalid, 0x99 (section 3.3.2.3.2); decoding does not.
     #[must_use]
     pub fn payload_format_matches(self, payload: &[u8]) -> bool {
         self.payload_format_indicator() != Some(true) || std::str::from_utf8(payload).is_ok()
@@ -108,27 +111,24 @@ impl<'a> ForwardedProperties<'a> {
     /// Content Type.
     #[must_use]
     pub fn content_type(self) -> Option<&'a str> {
-        self.iter().find_map(|property| match property {
-            Property::ContentType(text) => Some(text),
-            _ => None,
+        self.iter().find_map(|property| {
+            if let Property::ContentType(text) = property { Some(text) } else { None }
         })
     }
 
     /// Response Topic.
     #[must_use]
     pub fn response_topic(self) -> Option<TopicName<'a>> {
-        self.iter().find_map(|property| match property {
-            Property::ResponseTopic(topic) => Some(topic),
-            _ => None,
+        self.iter().find_map(|property| {
+            if let Property::ResponseTopic(topic) = property { Some(topic) } else { None }
         })
     }
 
     /// Correlation Data.
     #[must_use]
     pub fn correlation_data(self) -> Option<&'a [u8]> {
-        self.iter().find_map(|property| match property {
-            Property::CorrelationData(bytes) => Some(bytes),
-            _ => None,
+        self.iter().find_map(|property| {
+            if let Property::CorrelationData(bytes) = property { Some(bytes) } else { None }
         })
     }
 
@@ -205,7 +205,7 @@ impl ForwardedRun {
 
 /// Whether a property of PUBLISH or of the Will is passed on as it is.
 #[inline]
-const fn is_forwarded(identifier: PropertyIdentifier) -> bool {
+pub(crate) const fn is_forwarded(identifier: PropertyIdentifier) -> bool {
     !NOT_FORWARDED.contains(identifier)
 }
 

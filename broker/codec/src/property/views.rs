@@ -47,9 +47,12 @@ impl<'a> UserProperties<'a> {
             UserPropertiesSource::Section(section) => (section, &[]),
             UserPropertiesSource::Pairs(pairs) => (&[], pairs),
         };
-        let from_section = checked(section).filter_map(|property| match property {
-            Property::UserProperty(name, value) => Some((name, value)),
-            _ => None,
+        let from_section = checked(section).filter_map(|property| {
+            if let Property::UserProperty(name, value) = property {
+                Some((name, value))
+            } else {
+                None
+            }
         });
         from_section.chain(pairs.iter().copied())
     }
@@ -112,9 +115,8 @@ impl<'a> SubscriptionIdentifiers<'a> {
             SubscriptionIdentifiersSource::Section(section) => (section, &[]),
             SubscriptionIdentifiersSource::Slice(slice) => (&[], slice),
         };
-        let from_section = checked(section).filter_map(|property| match property {
-            Property::SubscriptionIdentifier(identifier) => Some(identifier),
-            _ => None,
+        let from_section = checked(section).filter_map(|property| {
+            if let Property::SubscriptionIdentifier(id) = property { Some(id) } else { None }
         });
         from_section.chain(slice.iter().copied())
     }
