@@ -77,6 +77,11 @@ impl Holds {
         self.0 != 0
     }
 
+    /// Whether it is not its own doing.
+    pub(crate) fn for_others(self) -> bool {
+        self.0 & !Holds::OUTBOUND_FULL.0 != 0
+    }
+
     pub(crate) fn has(self, hold: Holds) -> bool {
         self.0 & hold.0 != 0
     }

@@ -313,8 +313,9 @@ impl Shard {
             return;
         }
         match connection.keep_alive_deadline() {
-            // A connection that is held back is not silent: nobody listens.
-            Some(deadline) if deadline <= now && !connection.holds.any() => {
+            // A connection that is held back for others is not silent: nobody listens. One that
+            // is held back because it does not read is as good as silent.
+            Some(deadline) if deadline <= now && !connection.holds.for_others() => {
                 self.counters.keep_alive_timeouts += 1;
                 self.end_connection(key, DisconnectCause::KeepAliveTimeout, now);
             }

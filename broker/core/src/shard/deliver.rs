@@ -165,7 +165,12 @@ impl Shard {
                 return self.counters.drop_message(DropReason::TooLargeForClient);
             }
             let state = &mut self.sessions[session as usize];
+            let bytes = (parts.topic.as_str().len() + parts.payload.len()) as u64;
             let delivery = if state.is_persistent() || terms.group.is_some() {
+                if state.queue_bytes + bytes > self.limits.session_queue_bytes {
+                    self.counters.drop_message(DropReason::QueueFull);
+                    return self.report_overflow(session, DropReason::QueueFull);
+                }
                 let delivery = owned_delivery(terms, qos, retain, publication);
                 state.queue_bytes += delivery.message.size_bytes() as u64;
                 Some(delivery)
@@ -290,6 +295,7 @@ impl Shard {
                 && self.pump_one(session, key, now)
             {}
         }
+        self.drain_groups_of(session, now);
         let state = &mut self.sessions[session as usize];
         if (state.overflowing || !state.held_publishers.is_empty())
             && state.has_caught_up(&self.limits)

@@ -390,8 +390,9 @@ impl Shard {
 
     fn lift_hold(&mut self, key: ConnectionKey, hold: Holds) {
         if let Some(connection) = self.connection_mut(key) {
+            let was_held = connection.holds.any();
             connection.holds.remove(hold);
-            if !connection.holds.any() {
+            if was_held && !connection.holds.any() {
                 self.resumed.push_back(key);
             }
         }
@@ -401,6 +402,10 @@ impl Shard {
     /// hold is lifted, because handling those bytes may lift others.
     fn run_resumed(&mut self, now: Time) {
         while let Some(key) = self.resumed.pop_front() {
+            if let Some(connection) = self.connection_mut(key) {
+                // Nobody listened to it while it was held back: its keep alive begins anew.
+                connection.last_received = now;
+            }
             self.take_bytes(key, &[], now);
             if self.wants_read(key) {
                 self.outputs.push_back(Output::ResumeReading { connection: key });

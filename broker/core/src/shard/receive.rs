@@ -30,8 +30,15 @@ impl Shard {
             return;
         }
         if !connection.unhandled.is_empty() {
+            let connected = connection.session().is_some();
             let mut kept = std::mem::take(&mut connection.unhandled);
-            bytes = self.complete_first_packet(key, &mut kept, bytes);
+            if connected {
+                bytes = self.complete_first_packet(key, &mut kept, bytes);
+            } else {
+                // CONNECT may move the connection to another shard, with all that came after it.
+                kept.extend_from_slice(bytes);
+                bytes = &[];
+            }
             let handled = self.handle_packets(key, &kept, now);
             if self.connection(key).is_none() {
                 return;

@@ -89,22 +89,25 @@ impl Shard {
         token.map_or(0, |token| self.announce(filter.as_str(), token))
     }
 
-    /// A session of this shard leaves.
+    /// A session of this shard leaves; what it had not completed goes to the others.
     pub(super) fn leave_group(&mut self, id: GroupId, member: SessionKey, now: Time) {
+        let orphans = self.take_group_deliveries(member, Some(id), true);
         let Some(group) = self.groups.group_mut(id) else { return };
         group.local.remove(&member);
         let name = Arc::clone(&group.name);
         let home = self.home_of(&name);
         if home == self.id {
             self.remove_member(id, MemberKey { shard: self.id, session: member });
+            for delivery in orphans {
+                self.return_to_group(id, delivery, now);
+            }
         } else {
-            self.tell(home, PeerMessage::Leave { group: name, member });
+            self.tell(home, PeerMessage::Leave { group: Arc::clone(&name), member });
+            for delivery in orphans {
+                let (group, message) = (Arc::clone(&name), delivery.message);
+                self.tell(home, PeerMessage::Return { group, message });
+            }
             self.groups.remove_if_empty(id);
-        }
-        // What it had not completed goes to the others.
-        let orphans = self.take_group_deliveries(member, Some(id), true);
-        for delivery in orphans {
-            self.return_to_group(id, delivery, now);
         }
     }
 
@@ -276,6 +279,23 @@ impl Shard {
                 continue;
             }
             self.deliver_to_group(id, &mut Publication::of_message(&message), now);
+        }
+    }
+
+    /// A session may have room for what waits in its groups.
+    pub(super) fn drain_groups_of(&mut self, session: u32, now: Time) {
+        let state = &self.sessions[session as usize];
+        if state.shared_subscriptions.is_empty() || !state.may_send() {
+            return;
+        }
+        for place in 0..state.shared_subscriptions.len() {
+            let Some(id) = self.sessions[session as usize].shared_subscriptions.get(place) else {
+                return;
+            };
+            let id = *id;
+            if self.groups.group(id).is_some_and(|group| group.backlog_len() > 0) {
+                self.drain_group(id, now);
+            }
         }
     }
 
