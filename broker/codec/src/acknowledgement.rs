@@ -34,8 +34,10 @@ impl AcknowledgementKind {
     }
 }
 
-const ALLOWED: PropertySet =
-    PropertySet::of(&[PropertyIdentifier::ReasonString, PropertyIdentifier::UserProperty]);
+const ALLOWED: PropertySet = PropertySet::of(&[
+    PropertyIdentifier::ReasonString,
+    PropertyIdentifier::UserProperty,
+]);
 
 #[inline]
 pub(crate) fn decode<'a>(
@@ -75,8 +77,10 @@ fn decode_reason<'a>(
     if reader.is_empty() {
         return Ok(());
     }
-    (acknowledgement.reason_string, acknowledgement.user_properties) =
-        decode_properties(&mut reader, ProtocolVersion::V5)?;
+    (
+        acknowledgement.reason_string,
+        acknowledgement.user_properties,
+    ) = decode_properties(&mut reader, ProtocolVersion::V5)?;
     reader.finish()
 }
 
@@ -105,14 +109,21 @@ pub(crate) fn encode(
     version: ProtocolVersion,
     out: &mut Vec<u8>,
 ) -> Result<(), EncodeError> {
-    let Acknowledgement { packet_identifier, reason_code, reason_string, user_properties } =
-        *acknowledgement;
+    let Acknowledgement {
+        packet_identifier,
+        reason_code,
+        reason_string,
+        user_properties,
+    } = *acknowledgement;
     if version == ProtocolVersion::V3_1_1 || (reason_string.is_none() && user_properties.is_empty())
     {
         encode_acknowledgement(kind, packet_identifier, reason_code, version, out);
         return Ok(());
     }
-    debug_assert!(reason::is_allowed(kind.packet_type(), reason_code), "{kind:?} {reason_code}");
+    debug_assert!(
+        reason::is_allowed(kind.packet_type(), reason_code),
+        "{kind:?} {reason_code}"
+    );
     write_packet(kind.packet_type().first_byte(), out, |writer| {
         writer.u16(packet_identifier.value());
         writer.reason_code(reason_code);
@@ -132,7 +143,10 @@ pub fn encode_acknowledgement(
     version: ProtocolVersion,
     out: &mut Vec<u8>,
 ) {
-    debug_assert!(reason::is_allowed(kind.packet_type(), reason_code), "{kind:?} {reason_code}");
+    debug_assert!(
+        reason::is_allowed(kind.packet_type(), reason_code),
+        "{kind:?} {reason_code}"
+    );
     let first_byte = kind.packet_type().first_byte();
     let [high, low] = packet_identifier.value().to_be_bytes();
     if version == ProtocolVersion::V3_1_1 || reason_code == ReasonCode::Success {

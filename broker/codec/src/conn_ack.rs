@@ -41,7 +41,10 @@ pub(crate) fn decode(body: &[u8], version: ProtocolVersion) -> Result<ConnAck<'_
     let (reason_code, properties) = match version {
         ProtocolVersion::V3_1_1 => {
             let return_code = reader.u8(Field::ReasonCode)?;
-            (reason::from_return_code(return_code)?, ConnAckProperties::default())
+            (
+                reason::from_return_code(return_code)?,
+                ConnAckProperties::default(),
+            )
         }
         ProtocolVersion::V5 => (
             // [MQTT-3.2.2-8]
@@ -54,7 +57,11 @@ pub(crate) fn decode(body: &[u8], version: ProtocolVersion) -> Result<ConnAck<'_
         return Err(DecodeError::SessionPresentOnRefusal);
     }
     reader.finish()?;
-    Ok(ConnAck { session_present, reason_code, properties })
+    Ok(ConnAck {
+        session_present,
+        reason_code,
+        properties,
+    })
 }
 
 fn decode_properties<'a>(reader: &mut Reader<'a>) -> Result<ConnAckProperties<'a>, DecodeError> {
@@ -100,7 +107,11 @@ pub(crate) fn encode(
     version: ProtocolVersion,
     out: &mut Vec<u8>,
 ) -> Result<(), EncodeError> {
-    let ConnAck { session_present, reason_code, properties } = conn_ack;
+    let ConnAck {
+        session_present,
+        reason_code,
+        properties,
+    } = conn_ack;
     // [MQTT-3.2.2-6] [MQTT3-3.2.2-4]
     let session_present = *session_present && *reason_code == ReasonCode::Success;
     write_packet(PacketType::ConnAck.first_byte(), out, |writer| {
@@ -121,21 +132,35 @@ pub(crate) fn encode(
 
 fn write_properties(properties: &ConnAckProperties<'_>, writer: &mut Writer<'_>) {
     let p = properties;
-    writer.optional(p.session_expiry_interval_seconds, Property::SessionExpiryInterval);
+    writer.optional(
+        p.session_expiry_interval_seconds,
+        Property::SessionExpiryInterval,
+    );
     writer.optional(p.receive_maximum, Property::ReceiveMaximum);
     // "If the Maximum QoS is absent, the Client uses a Maximum QoS of 2"; 2 itself is no value.
     let maximum_qos = p.maximum_qos.filter(|&qos| qos != QoS::ExactlyOnce);
     writer.optional(maximum_qos, Property::MaximumQoS);
     writer.optional(p.retain_available, Property::RetainAvailable);
     writer.optional(p.maximum_packet_size, Property::MaximumPacketSize);
-    writer.optional(p.assigned_client_identifier, Property::AssignedClientIdentifier);
+    writer.optional(
+        p.assigned_client_identifier,
+        Property::AssignedClientIdentifier,
+    );
     writer.optional(p.topic_alias_maximum, Property::TopicAliasMaximum);
     writer.optional(p.reason_string, Property::ReasonString);
     writer.user_properties(p.user_properties);
-    writer.optional(p.wildcard_subscription_available, Property::WildcardSubscriptionAvailable);
-    writer
-        .optional(p.subscription_identifiers_available, Property::SubscriptionIdentifierAvailable);
-    writer.optional(p.shared_subscription_available, Property::SharedSubscriptionAvailable);
+    writer.optional(
+        p.wildcard_subscription_available,
+        Property::WildcardSubscriptionAvailable,
+    );
+    writer.optional(
+        p.subscription_identifiers_available,
+        Property::SubscriptionIdentifierAvailable,
+    );
+    writer.optional(
+        p.shared_subscription_available,
+        Property::SharedSubscriptionAvailable,
+    );
     writer.optional(p.server_keep_alive_seconds, Property::ServerKeepAlive);
     writer.optional(p.response_information, Property::ResponseInformation);
     writer.optional(p.server_reference, Property::ServerReference);

@@ -102,11 +102,17 @@ pub(crate) fn decode(body: &[u8]) -> Result<Connect<'_>, DecodeError> {
         None
     };
     // [MQTT-3.1.2-16] [MQTT-3.1.2-17] [MQTT-3.1.3-12] [MQTT3-3.1.2-18] [MQTT3-3.1.2-19] [MQTT3-3.1.3-11]
-    let user_name =
-        if flags & flag::USER_NAME != 0 { Some(reader.name(Field::UserName)?) } else { None };
+    let user_name = if flags & flag::USER_NAME != 0 {
+        Some(reader.name(Field::UserName)?)
+    } else {
+        None
+    };
     // [MQTT-3.1.2-18] [MQTT-3.1.2-19] [MQTT3-3.1.2-20] [MQTT3-3.1.2-21]
-    let password =
-        if flags & flag::PASSWORD != 0 { Some(reader.binary(Field::Password)?) } else { None };
+    let password = if flags & flag::PASSWORD != 0 {
+        Some(reader.binary(Field::Password)?)
+    } else {
+        None
+    };
     reader.finish()?;
     Ok(Connect {
         version,
@@ -210,7 +216,9 @@ fn decode_will<'a>(
         let mut forwarded = ForwardedRun::default();
         loop {
             let start = section.position();
-            let Some(property) = section.next()? else { break };
+            let Some(property) = section.next()? else {
+                break;
+            };
             forwarded.add(property.identifier(), start, section.position());
             match property {
                 Property::WillDelayInterval(seconds) => delay_interval_seconds = seconds,
@@ -224,7 +232,9 @@ fn decode_will<'a>(
     }
     // [MQTT-3.1.3-11] [MQTT3-3.1.3-10] [MQTT-4.7.3-1] [MQTT3-4.7.3-1]
     let field = Field::WillTopic;
-    let topic = reader.topic_name(field)?.ok_or(DecodeError::EmptyTopic { field })?;
+    let topic = reader
+        .topic_name(field)?
+        .ok_or(DecodeError::EmptyTopic { field })?;
     let payload = reader.binary(Field::WillPayload)?;
     let qos = QoS::from_bits((flags & flag::WILL_QOS) >> flag::WILL_QOS_SHIFT)
         .ok_or(DecodeError::WillQoS3)?;
@@ -282,12 +292,18 @@ fn flags(connect: &Connect<'_>) -> u8 {
 /// Leaves out what says the same as its absence.
 fn write_properties(properties: &ConnectProperties<'_>, writer: &mut Writer<'_>) {
     let unless = |default: u16, value: u16| (value != default).then_some(value);
-    writer.optional(properties.session_expiry_interval_seconds, Property::SessionExpiryInterval);
+    writer.optional(
+        properties.session_expiry_interval_seconds,
+        Property::SessionExpiryInterval,
+    );
     if properties.receive_maximum != NonZeroU16::MAX {
         writer.property(Property::ReceiveMaximum(properties.receive_maximum));
     }
     writer.optional(properties.maximum_packet_size, Property::MaximumPacketSize);
-    writer.optional(unless(0, properties.topic_alias_maximum), Property::TopicAliasMaximum);
+    writer.optional(
+        unless(0, properties.topic_alias_maximum),
+        Property::TopicAliasMaximum,
+    );
     if properties.request_response_information {
         writer.property(Property::RequestResponseInformation(true));
     }
@@ -295,7 +311,10 @@ fn write_properties(properties: &ConnectProperties<'_>, writer: &mut Writer<'_>)
         writer.property(Property::RequestProblemInformation(false));
     }
     writer.user_properties(properties.user_properties);
-    writer.optional(properties.authentication_method, Property::AuthenticationMethod);
+    writer.optional(
+        properties.authentication_method,
+        Property::AuthenticationMethod,
+    );
     writer.optional(properties.authentication_data, Property::AuthenticationData);
 }
 
@@ -303,6 +322,9 @@ fn write_will_properties(will: &Will<'_>, writer: &mut Writer<'_>) {
     if will.delay_interval_seconds != 0 {
         writer.property(Property::WillDelayInterval(will.delay_interval_seconds));
     }
-    writer.optional(will.message_expiry_interval_seconds, Property::MessageExpiryInterval);
+    writer.optional(
+        will.message_expiry_interval_seconds,
+        Property::MessageExpiryInterval,
+    );
     will.properties.for_each_run(|run| writer.bytes(run));
 }

@@ -15,7 +15,10 @@ use crate::property::PropertyIdentifier;
 
 /// The part of a packet that a finding is about.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-#[allow(missing_docs, reason = "the names are those of sections 2 and 3 of the specification")]
+#[allow(
+    missing_docs,
+    reason = "the names are those of sections 2 and 3 of the specification"
+)]
 pub enum Field {
     RemainingLength,
     ProtocolName,
@@ -331,7 +334,10 @@ impl fmt::Display for DecodeError {
                 write!(f, "the packet may not carry the property {property}")
             }
             DecodeError::DuplicateProperty(property) => {
-                write!(f, "the packet carries the property {property} more than once")
+                write!(
+                    f,
+                    "the packet carries the property {property} more than once"
+                )
             }
             DecodeError::PropertyValue { property, value } => {
                 write!(f, "the property {property} may not be {value}")
@@ -344,7 +350,10 @@ impl fmt::Display for DecodeError {
             }
             DecodeError::EmptyPayload(packet_type) => write!(f, "{packet_type} without payload"),
             DecodeError::SubscriptionOptionsReserved(options) => {
-                write!(f, "a reserved bit of the Subscription Options 0x{options:02X} is set")
+                write!(
+                    f,
+                    "a reserved bit of the Subscription Options 0x{options:02X} is set"
+                )
             }
             DecodeError::SubscriptionQoS3 => f.write_str("a subscription with QoS 3"),
             DecodeError::RetainHandling3 => f.write_str("a subscription with Retain Handling 3"),

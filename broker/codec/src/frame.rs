@@ -167,11 +167,18 @@ pub fn split_frame(bytes: &[u8], maximum_packet_size: u32) -> Result<Split<'_>, 
     // At most 5 bytes more than the largest Remaining Length: no overflow.
     let size = 1 + length_bytes as u32 + remaining_length;
     if size > maximum_packet_size {
-        return Err(DecodeError::PacketTooLarge { size, maximum: maximum_packet_size });
+        return Err(DecodeError::PacketTooLarge {
+            size,
+            maximum: maximum_packet_size,
+        });
     }
     let size = size as usize;
     Ok(match bytes.get(1 + length_bytes..size) {
-        Some(body) => Split::Frame(Frame { first_byte, body, size }),
+        Some(body) => Split::Frame(Frame {
+            first_byte,
+            body,
+            size,
+        }),
         None => Split::Incomplete { needed: Some(size) },
     })
 }
@@ -187,7 +194,10 @@ pub(crate) fn check_first_byte(first_byte: u8) -> Result<PacketType, DecodeError
     }
     // [MQTT-2.1.3-1] [MQTT3-2.2.2-1] [MQTT3-2.2.2-2]
     if first_byte != packet_type.first_byte() {
-        return Err(DecodeError::FixedHeaderFlags { packet_type, flags: first_byte & 0x0F });
+        return Err(DecodeError::FixedHeaderFlags {
+            packet_type,
+            flags: first_byte & 0x0F,
+        });
     }
     Ok(packet_type)
 }

@@ -74,7 +74,9 @@ pub use variable_byte_integer::MAXIMUM as MAXIMUM_REMAINING_LENGTH;
 /// # Errors
 /// The first rule that the packet breaks.
 pub fn decode(frame: Frame<'_>, version: ProtocolVersion) -> Result<Packet<'_>, DecodeError> {
-    let Frame { first_byte, body, .. } = frame;
+    let Frame {
+        first_byte, body, ..
+    } = frame;
     let packet_type = frame::check_first_byte(first_byte)?;
     let acknowledgement = |kind| acknowledgement::decode(kind, body, version);
     Ok(match packet_type {

@@ -5,7 +5,10 @@
 //! packet was decoded. What 3.1.1 lacks is absent (`None`, empty), so nothing above the codec
 //! asks for the version.
 
-#![allow(missing_docs, reason = "fields and variants are named as sections 2 and 3 name them")]
+#![allow(
+    missing_docs,
+    reason = "fields and variants are named as sections 2 and 3 name them"
+)]
 
 use std::num::NonZeroU16;
 

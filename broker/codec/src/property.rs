@@ -120,7 +120,10 @@ impl<'a> Property<'a> {
         reader: &mut Reader<'a>,
     ) -> Result<Property<'a>, DecodeError> {
         let field = Field::Property(identifier);
-        let zero = DecodeError::PropertyValue { property: identifier, value: 0 };
+        let zero = DecodeError::PropertyValue {
+            property: identifier,
+            value: 0,
+        };
         Ok(match identifier {
             PropertyIdentifier::PayloadFormatIndicator => {
                 Property::PayloadFormatIndicator(read_bool(identifier, reader)?)
@@ -261,5 +264,8 @@ fn read_bool(identifier: PropertyIdentifier, reader: &mut Reader<'_>) -> Result<
 }
 
 fn value_not_allowed(property: PropertyIdentifier, value: u8) -> DecodeError {
-    DecodeError::PropertyValue { property, value: u32::from(value) }
+    DecodeError::PropertyValue {
+        property,
+        value: u32::from(value),
+    }
 }

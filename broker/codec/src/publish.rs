@@ -64,7 +64,9 @@ pub fn decode_publish(
     version: ProtocolVersion,
 ) -> Result<Publish<'_>, DecodeError> {
     if frame.packet_type() != Some(PacketType::Publish) {
-        return Err(DecodeError::UnexpectedPacketType { expected: PacketType::Publish });
+        return Err(DecodeError::UnexpectedPacketType {
+            expected: PacketType::Publish,
+        });
     }
     let mut reader = Reader::new(frame.body);
     // [MQTT-3.3.2-1] [MQTT-3.3.2-2] [MQTT3-3.3.2-1] [MQTT3-3.3.2-2]
@@ -120,7 +122,9 @@ fn decode_properties<'a>(
     let mut forwarded = ForwardedRun::default();
     loop {
         let start = section.position();
-        let Some(property) = section.next()? else { break };
+        let Some(property) = section.next()? else {
+            break;
+        };
         forwarded.add(property.identifier(), start, section.position());
         match property {
             Property::TopicAlias(alias) => publish.topic_alias = Some(alias),
@@ -184,15 +188,25 @@ impl Lengths {
             ProtocolVersion::V5 => {
                 properties = p.properties.len();
                 properties += if p.topic_alias.is_some() { 3 } else { 0 };
-                properties += if p.message_expiry_interval_seconds.is_some() { 5 } else { 0 };
+                properties += if p.message_expiry_interval_seconds.is_some() {
+                    5
+                } else {
+                    0
+                };
                 for &identifier in p.subscription_identifiers {
                     properties += 1 + variable_byte_integer::size(identifier);
                 }
                 remaining += variable_byte_integer::size(properties as u32) + properties;
             }
         }
-        debug_assert!(remaining <= variable_byte_integer::MAXIMUM as usize, "a message fits");
-        Lengths { properties: properties as u32, remaining: remaining as u32 }
+        debug_assert!(
+            remaining <= variable_byte_integer::MAXIMUM as usize,
+            "a message fits"
+        );
+        Lengths {
+            properties: properties as u32,
+            remaining: remaining as u32,
+        }
     }
 
     /// Of the whole packet.
@@ -217,7 +231,10 @@ pub fn publish_size(p: &Outbound<'_>, version: ProtocolVersion) -> usize {
 #[inline]
 pub fn encode_publish_header(p: &Outbound<'_>, version: ProtocolVersion, out: &mut Vec<u8>) {
     let lengths = Lengths::of(p, version);
-    debug_assert!(p.topic.len() <= usize::from(u16::MAX), "a topic name is no longer");
+    debug_assert!(
+        p.topic.len() <= usize::from(u16::MAX),
+        "a topic name is no longer"
+    );
     out.reserve(lengths.packet() - p.payload_bytes);
     let first_byte = first_byte(p.dup, p.retain, p.delivery);
     let topic_length = p.topic.len() as u16;
@@ -260,7 +277,13 @@ fn extend_properties(p: &Outbound<'_>, length: u32, out: &mut Vec<u8>) {
     }
     if let Some(seconds) = p.message_expiry_interval_seconds {
         let [a, b, c, d] = seconds.to_be_bytes();
-        out.extend_from_slice(&[PropertyIdentifier::MessageExpiryInterval.value(), a, b, c, d]);
+        out.extend_from_slice(&[
+            PropertyIdentifier::MessageExpiryInterval.value(),
+            a,
+            b,
+            c,
+            d,
+        ]);
     }
     for &identifier in p.subscription_identifiers {
         out.push(PropertyIdentifier::SubscriptionIdentifier.value());

@@ -44,22 +44,28 @@ impl<'a> Reader<'a> {
         if self.rest.is_empty() {
             Ok(())
         } else {
-            Err(DecodeError::TrailingBytes { bytes: self.rest.len() as u32 })
+            Err(DecodeError::TrailingBytes {
+                bytes: self.rest.len() as u32,
+            })
         }
     }
 
     #[inline]
     pub(crate) fn take(&mut self, bytes: usize, field: Field) -> Result<&'a [u8], DecodeError> {
-        let (taken, rest) =
-            self.rest.split_at_checked(bytes).ok_or(DecodeError::Truncated { field })?;
+        let (taken, rest) = self
+            .rest
+            .split_at_checked(bytes)
+            .ok_or(DecodeError::Truncated { field })?;
         self.rest = rest;
         Ok(taken)
     }
 
     #[inline]
     fn array<const N: usize>(&mut self, field: Field) -> Result<[u8; N], DecodeError> {
-        let (taken, rest) =
-            self.rest.split_first_chunk::<N>().ok_or(DecodeError::Truncated { field })?;
+        let (taken, rest) = self
+            .rest
+            .split_first_chunk::<N>()
+            .ok_or(DecodeError::Truncated { field })?;
         self.rest = rest;
         Ok(*taken)
     }
@@ -167,10 +173,14 @@ fn any_topic_name(name: &str, field: Field) -> Result<Option<TopicName<'_>>, Dec
 /// Finds the code points that section 1.5.4 lists.
 fn check_characters(name: &str, field: Field) -> Result<(), DecodeError> {
     // The first byte of each of them; most alphabets need none of these, so one look is enough.
-    let suspicious = name
-        .bytes()
-        .fold(false, |found, byte| found | matches!(byte, ..0x20 | 0x7F | 0xC2 | 0xEF..));
-    if suspicious { check_each_character(name, field) } else { Ok(()) }
+    let suspicious = name.bytes().fold(false, |found, byte| {
+        found | matches!(byte, ..0x20 | 0x7F | 0xC2 | 0xEF..)
+    });
+    if suspicious {
+        check_each_character(name, field)
+    } else {
+        Ok(())
+    }
 }
 
 fn check_each_character(name: &str, field: Field) -> Result<(), DecodeError> {

@@ -117,7 +117,10 @@ pub const fn is_allowed(packet_type: PacketType, reason_code: ReasonCode) -> boo
         ),
         // [MQTT-3.15.2-1], table 3-11.
         PacketType::Auth => {
-            matches!(reason_code, R::Success | R::ContinueAuthentication | R::ReAuthenticate)
+            matches!(
+                reason_code,
+                R::Success | R::ContinueAuthentication | R::ReAuthenticate
+            )
         }
         PacketType::Connect
         | PacketType::Publish

@@ -140,7 +140,10 @@ fn read_requested_qos(byte: u8) -> Result<SubscriptionOptions, DecodeError> {
         return Err(DecodeError::SubscriptionOptionsReserved(byte));
     }
     let maximum_qos = QoS::from_bits(byte).ok_or(DecodeError::SubscriptionQoS3)?;
-    Ok(SubscriptionOptions { maximum_qos, ..SubscriptionOptions::default() })
+    Ok(SubscriptionOptions {
+        maximum_qos,
+        ..SubscriptionOptions::default()
+    })
 }
 
 /// The Subscription Options of MQTT 5 (section 3.8.3.1).
@@ -202,7 +205,12 @@ pub(crate) fn decode(body: &[u8], version: ProtocolVersion) -> Result<Subscribe<
         user_properties = properties.user_properties();
     }
     let requests = SubscriptionRequests::decode(reader.rest(), version)?;
-    Ok(Subscribe { packet_identifier, subscription_identifier, user_properties, requests })
+    Ok(Subscribe {
+        packet_identifier,
+        subscription_identifier,
+        user_properties,
+        requests,
+    })
 }
 
 pub(crate) fn encode(
@@ -214,8 +222,10 @@ pub(crate) fn encode(
         writer.u16(subscribe.packet_identifier.value());
         if version == ProtocolVersion::V5 {
             writer.properties(|writer| {
-                writer
-                    .optional(subscribe.subscription_identifier, Property::SubscriptionIdentifier);
+                writer.optional(
+                    subscribe.subscription_identifier,
+                    Property::SubscriptionIdentifier,
+                );
                 writer.user_properties(subscribe.user_properties);
             });
         }
@@ -236,7 +246,12 @@ pub(crate) fn decode_sub_ack(
         acknowledgement::decode_properties(&mut reader, version)?;
     // [MQTT-3.9.3-2] [MQTT3-3.9.3-2]
     let reason_codes = ReasonCodes::decode(reader.rest(), PacketType::SubAck, version)?;
-    Ok(SubAck { packet_identifier, reason_string, user_properties, reason_codes })
+    Ok(SubAck {
+        packet_identifier,
+        reason_string,
+        user_properties,
+        reason_codes,
+    })
 }
 
 pub(crate) fn encode_sub_ack(

@@ -110,7 +110,11 @@ pub(crate) fn decode(
         user_properties = properties.user_properties();
     }
     let filters = Filters::decode(reader.rest())?;
-    Ok(Unsubscribe { packet_identifier, user_properties, filters })
+    Ok(Unsubscribe {
+        packet_identifier,
+        user_properties,
+        filters,
+    })
 }
 
 pub(crate) fn encode(
@@ -146,7 +150,12 @@ pub(crate) fn decode_unsub_ack(
         // [MQTT-3.11.3-2]
         ProtocolVersion::V5 => ReasonCodes::decode(reader.rest(), PacketType::UnsubAck, version)?,
     };
-    Ok(UnsubAck { packet_identifier, reason_string, user_properties, reason_codes })
+    Ok(UnsubAck {
+        packet_identifier,
+        reason_string,
+        user_properties,
+        reason_codes,
+    })
 }
 
 pub(crate) fn encode_unsub_ack(

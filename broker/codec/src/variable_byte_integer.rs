@@ -22,10 +22,14 @@ pub(crate) enum Decoded {
 pub(crate) fn decode(bytes: &[u8]) -> Decoded {
     // Nearly every packet and every property section is shorter than 16,384 bytes.
     match *bytes {
-        [first, ..] if first < 0x80 => Decoded::Value { value: u32::from(first), bytes: 1 },
-        [first, second, ..] if second < 0x80 && second != 0 => {
-            Decoded::Value { value: u32::from(first & 0x7F) | u32::from(second) << 7, bytes: 2 }
-        }
+        [first, ..] if first < 0x80 => Decoded::Value {
+            value: u32::from(first),
+            bytes: 1,
+        },
+        [first, second, ..] if second < 0x80 && second != 0 => Decoded::Value {
+            value: u32::from(first & 0x7F) | u32::from(second) << 7,
+            bytes: 2,
+        },
         _ => decode_longer(bytes),
     }
 }
@@ -41,11 +45,18 @@ fn decode_longer(bytes: &[u8]) -> Decoded {
             return if byte == 0 && index > 0 {
                 Decoded::NotMinimal
             } else {
-                Decoded::Value { value, bytes: index + 1 }
+                Decoded::Value {
+                    value,
+                    bytes: index + 1,
+                }
             };
         }
     }
-    if bytes.len() < 4 { Decoded::Incomplete } else { Decoded::TooLong }
+    if bytes.len() < 4 {
+        Decoded::Incomplete
+    } else {
+        Decoded::TooLong
+    }
 }
 
 /// How many bytes `value` takes.
@@ -111,10 +122,19 @@ mod tests {
 
     #[test]
     fn encodes_what_decodes() {
-        for value in [0, 1, 127, 128, 16_383, 16_384, 2_097_151, 2_097_152, MAXIMUM] {
+        for value in [
+            0, 1, 127, 128, 16_383, 16_384, 2_097_151, 2_097_152, MAXIMUM,
+        ] {
             let bytes = encode(value);
             let bytes = &bytes[..size(value)];
-            assert_eq!(decode(bytes), Decoded::Value { value, bytes: bytes.len() }, "{value}");
+            assert_eq!(
+                decode(bytes),
+                Decoded::Value {
+                    value,
+                    bytes: bytes.len()
+                },
+                "{value}"
+            );
         }
     }
 }

@@ -26,7 +26,11 @@ pub(crate) fn write_packet(
     out: &mut Vec<u8>,
     write_body: impl Fn(&mut Writer<'_>),
 ) -> Result<(), EncodeError> {
-    let mut counted = Writer { out: None, bytes: 0, field_too_long: None };
+    let mut counted = Writer {
+        out: None,
+        bytes: 0,
+        field_too_long: None,
+    };
     write_body(&mut counted);
     if let Some(bytes) = counted.field_too_long {
         return Err(EncodeError::FieldTooLong { bytes });
@@ -36,7 +40,11 @@ pub(crate) fn write_packet(
         .filter(|&bytes| bytes <= variable_byte_integer::MAXIMUM)
         .ok_or(EncodeError::TooLarge)?;
     out.reserve(5 + counted.bytes);
-    let mut writer = Writer { out: Some(out), bytes: 0, field_too_long: None };
+    let mut writer = Writer {
+        out: Some(out),
+        bytes: 0,
+        field_too_long: None,
+    };
     writer.u8(first_byte);
     writer.variable_byte_integer(remaining_length as usize);
     write_body(&mut writer);
@@ -69,7 +77,9 @@ impl Writer<'_> {
     pub(crate) fn variable_byte_integer(&mut self, value: usize) {
         // A value that four bytes do not hold is only ever counted, and then the packet is too
         // large as well.
-        let value = u32::try_from(value).unwrap_or(u32::MAX).min(variable_byte_integer::MAXIMUM);
+        let value = u32::try_from(value)
+            .unwrap_or(u32::MAX)
+            .min(variable_byte_integer::MAXIMUM);
         self.bytes(&variable_byte_integer::encode(value)[..variable_byte_integer::size(value)]);
     }
 
@@ -93,7 +103,11 @@ impl Writer<'_> {
 
     /// A property section with its length ([MQTT-2.2.2-1]: zero if it is empty).
     pub(crate) fn properties(&mut self, write: impl Fn(&mut Writer<'_>)) {
-        let mut counted = Writer { out: None, bytes: 0, field_too_long: None };
+        let mut counted = Writer {
+            out: None,
+            bytes: 0,
+            field_too_long: None,
+        };
         write(&mut counted);
         self.variable_byte_integer(counted.bytes);
         write(self);

@@ -45,7 +45,9 @@ impl<'a> ForwardedProperties<'a> {
         let mut run = ForwardedRun::default();
         loop {
             let start = properties.position();
-            let Some(property) = properties.next()? else { break };
+            let Some(property) = properties.next()? else {
+                break;
+            };
             run.add(property.identifier(), start, properties.position());
         }
         Ok(run.of(section))
@@ -112,7 +114,11 @@ impl<'a> ForwardedProperties<'a> {
     #[must_use]
     pub fn content_type(self) -> Option<&'a str> {
         self.iter().find_map(|property| {
-            if let Property::ContentType(text) = property { Some(text) } else { None }
+            if let Property::ContentType(text) = property {
+                Some(text)
+            } else {
+                None
+            }
         })
     }
 
@@ -120,7 +126,11 @@ impl<'a> ForwardedProperties<'a> {
     #[must_use]
     pub fn response_topic(self) -> Option<TopicName<'a>> {
         self.iter().find_map(|property| {
-            if let Property::ResponseTopic(topic) = property { Some(topic) } else { None }
+            if let Property::ResponseTopic(topic) = property {
+                Some(topic)
+            } else {
+                None
+            }
         })
     }
 
@@ -128,7 +138,11 @@ impl<'a> ForwardedProperties<'a> {
     #[must_use]
     pub fn correlation_data(self) -> Option<&'a [u8]> {
         self.iter().find_map(|property| {
-            if let Property::CorrelationData(bytes) = property { Some(bytes) } else { None }
+            if let Property::CorrelationData(bytes) = property {
+                Some(bytes)
+            } else {
+                None
+            }
         })
     }
 
@@ -146,8 +160,9 @@ impl<'a> ForwardedProperties<'a> {
         let mut properties = PropertySection::new(self.raw, ALLOWED)
             .repeating(PropertyIdentifier::SubscriptionIdentifier);
         let mut run = 0..0;
-        while let Some(property) =
-            properties.next().expect("the section was checked when it was decoded")
+        while let Some(property) = properties
+            .next()
+            .expect("the section was checked when it was decoded")
         {
             if !is_forwarded(property.identifier()) {
                 each(&self.raw[run.clone()]);
@@ -199,7 +214,10 @@ impl ForwardedRun {
     #[inline]
     pub(crate) fn of<'a>(&self, section: &'a [u8]) -> ForwardedProperties<'a> {
         let raw = &section[self.first..self.end];
-        ForwardedProperties { raw, mixed: raw.len() != self.bytes }
+        ForwardedProperties {
+            raw,
+            mixed: raw.len() != self.bytes,
+        }
     }
 }
 

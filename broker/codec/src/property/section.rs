@@ -50,7 +50,9 @@ impl<'a> PropertySection<'a> {
         if self.reader.is_empty() {
             return Ok(None);
         }
-        let value = self.reader.variable_byte_integer(Field::PropertyIdentifier)?;
+        let value = self
+            .reader
+            .variable_byte_integer(Field::PropertyIdentifier)?;
         let identifier =
             PropertyIdentifier::from_value(value).ok_or(DecodeError::UnknownProperty(value))?;
         // "A Control Packet which contains an Identifier which is not valid for its packet type

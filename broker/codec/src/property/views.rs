@@ -116,7 +116,11 @@ impl<'a> SubscriptionIdentifiers<'a> {
             SubscriptionIdentifiersSource::Slice(slice) => (&[], slice),
         };
         let from_section = checked(section).filter_map(|property| {
-            if let Property::SubscriptionIdentifier(id) = property { Some(id) } else { None }
+            if let Property::SubscriptionIdentifier(id) = property {
+                Some(id)
+            } else {
+                None
+            }
         });
         from_section.chain(slice.iter().copied())
     }
