@@ -1,0 +1,66 @@
+//! The shell around the core: listeners, threads, TLS, WebSocket, authentication, numbers.
+//!
+//! A [`Server`] binds its addresses, then runs: one thread that accepts, and for each shard
+//! a thread that owns its connections and a [`Shard`](nexum_core::Shard) of the core. The shell
+//! reads bytes and the clock and writes bytes; every decision about MQTT is the core's. Costs are
+//! per wake-up, never per message. A [`Handle`] steers it from outside.
+//!
+//! ```
+//! use std::sync::Arc;
+//!
+//! use nexum_core::Limits;
+//! use nexum_server::{ListenerConfig, ListenerTransport, Server, ServerConfig};
+//!
+//! let listener = ListenerConfig {
+//!     address: ([127, 0, 0, 1], 0).into(),
+//!     transport: ListenerTransport::Tcp,
+//!     anonymous: None,
+//! };
+//! let server = Server::bind(ServerConfig {
+//!     listeners: vec![listener],
+//!     shards: Some(1),
+//!     limits: Arc::new(Limits::default()),
+//!     authenticator: None,
+//!     seed: 7,
+//! })?;
+//! let handle = server.handle();
+//! assert_eq!(handle.listeners()[0].scheme, "tcp");
+//! let running = server.start()?;
+//! handle.shut_down();
+//! running.join()?;
+//! # Ok::<(), Box<dyn std::error::Error>>(())
+//! ```
+
+#![forbid(unsafe_code)]
+
+mod acceptor;
+mod admission;
+mod authenticate;
+mod certificate;
+mod clock;
+mod guard;
+mod handle;
+mod listener;
+mod mailbox;
+mod metrics;
+mod password_file;
+mod post;
+mod ready;
+mod server;
+mod shard_loop;
+mod socket;
+mod tls_config;
+mod transport;
+
+pub use authenticate::Authenticator;
+pub use handle::{Handle, ReloadError};
+pub use listener::{
+    BindError, ListenerAddress, ListenerConfig, ListenerTransport, WebSocketConfig,
+};
+pub use metrics::{
+    AcceptSnapshot, LATENCY_BOUNDS_MICROSECONDS, LatencyHistogram, Load, MetricsSnapshot,
+    ShardSnapshot,
+};
+pub use password_file::{PasswordFile, PasswordFileError};
+pub use server::{RunError, Running, Server, ServerConfig};
+pub use tls_config::{TlsConfig, TlsError};

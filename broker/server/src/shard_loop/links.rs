@@ -1,0 +1,99 @@
+//! The sockets of the connections that the core knows.
+
+use std::sync::Arc;
+use std::task::Waker;
+
+use nexum_core::ConnectionKey;
+use nexum_types::Time;
+
+use crate::admission::Permit;
+use crate::ready::{ReadyList, SocketWaker, Token};
+use crate::transport::Transport;
+
+/// The network side of a connection.
+pub(super) struct Link {
+    pub(super) key: ConnectionKey,
+    pub(super) transport: Transport,
+    pub(super) permit: Permit,
+    pub(super) accepted_at: Time,
+    /// Set once it is to be closed: when that will no longer be waited for.
+    pub(super) closing: Option<Time>,
+    /// The last write found no room; the waker is registered.
+    pub(super) write_blocked: bool,
+    /// The last read took everything there was.
+    pub(super) drained: bool,
+    /// Something was to be sent when it was told to close.
+    pub(super) has_last_word: bool,
+    pub(super) wake_up: Arc<SocketWaker>,
+    /// The same as `wake_up`.
+    pub(super) waker: Waker,
+}
+
+// An idle connection is this, its waker's 40 bytes and what the runtime and the core keep of it.
+const _: () = assert!(size_of::<Option<Link>>() <= 128);
+
+/// Links by the index of their keys.
+pub(super) struct LinkTable {
+    links: Vec<Option<Link>>,
+    count: usize,
+    ready: Arc<ReadyList>,
+}
+
+impl LinkTable {
+    pub(super) fn new(ready: Arc<ReadyList>) -> LinkTable {
+        LinkTable {
+            links: Vec::new(),
+            count: 0,
+            ready,
+        }
+    }
+
+    /// The key is new: the core has just given it out.
+    pub(super) fn insert(
+        &mut self,
+        key: ConnectionKey,
+        transport: Transport,
+        permit: Permit,
+        accepted_at: Time,
+    ) {
+        let wake_up = SocketWaker::new(&self.ready, Token::link(key.index));
+        let link = Link {
+            key,
+            transport,
+            permit,
+            accepted_at,
+            closing: None,
+            write_blocked: false,
+            drained: true,
+            has_last_word: false,
+            waker: Waker::from(Arc::clone(&wake_up)),
+            wake_up,
+        };
+        let index = key.index as usize;
+        if index >= self.links.len() {
+            self.links.resize_with(index + 1, || None);
+        }
+        let before = self.links[index].replace(link);
+        debug_assert!(before.is_none(), "the core gave a key out twice");
+        self.count += 1;
+    }
+
+    pub(super) fn by_index(&mut self, index: u32) -> Option<&mut Link> {
+        self.links.get_mut(index as usize)?.as_mut()
+    }
+
+    pub(super) fn by_key(&mut self, key: ConnectionKey) -> Option<&mut Link> {
+        self.by_index(key.index).filter(|link| link.key == key)
+    }
+
+    pub(super) fn remove(&mut self, key: ConnectionKey) -> Option<Link> {
+        let slot = self.links.get_mut(key.index as usize)?;
+        let link = slot.take_if(|link| link.key == key)?;
+        self.count -= 1;
+        Some(link)
+    }
+
+    pub(super) fn is_empty(&self) -> bool {
+        self.count == 0
+    }
+}

@@ -1,0 +1,61 @@
+//! From the core to sockets.
+
+use std::io::IoSlice;
+use std::task::{Context, Poll};
+
+use nexum_core::{ConnectionKey, ConnectionLoss};
+use nexum_types::Time;
+
+use super::ShardLoop;
+
+/// Pieces handed to one `writev`: 32 large payloads with their headers.
+const SLICES: usize = 64;
+
+impl ShardLoop {
+    /// Sends what waits for a connection, as far as its socket takes it.
+    pub(super) fn flush(&mut self, key: ConnectionKey, now: Time) {
+        loop {
+            let Some(link) = self.links.by_key(key) else {
+                return;
+            };
+            if link.write_blocked {
+                // The waker is registered; until it wakes, the socket takes nothing.
+                return;
+            }
+            let mut cx = Context::from_waker(&link.waker);
+            let mut slices = [IoSlice::new(&[]); SLICES];
+            let count = self.shard.transmit(key, &mut slices);
+            let written = if count > 0 {
+                link.transport.poll_write(&mut cx, &slices[..count])
+            } else {
+                // What a layer holds back: TLS records, an answer to a Ping.
+                link.transport.poll_flush(&mut cx).map_ok(|()| 0)
+            };
+            match written {
+                Poll::Ready(Ok(0)) => break,
+                Poll::Ready(Ok(bytes)) => {
+                    self.shard.transmitted(key, bytes, now);
+                    let done = self.shard.pending_transmit(key) == 0;
+                    if done && !link.transport.has_unsent() {
+                        break;
+                    }
+                }
+                Poll::Ready(Err(error)) => {
+                    self.lose(key, ConnectionLoss::Error(error.to_string()), now);
+                    return;
+                }
+                Poll::Pending => {
+                    link.write_blocked = true;
+                    return;
+                }
+            }
+        }
+        if self
+            .links
+            .by_key(key)
+            .is_some_and(|link| link.closing.is_some())
+        {
+            self.finish_closing(key, now);
+        }
+    }
+}
