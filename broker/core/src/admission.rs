@@ -21,6 +21,8 @@ pub(crate) struct Admission {
     pub(crate) maximum_packet_size_bytes: u32,
     pub(crate) topic_alias_maximum: u16,
     pub(crate) request_response_information: bool,
+    /// What the authentication method has for CONNACK.
+    pub(crate) authentication_data: Option<Vec<u8>>,
     pub(crate) will: Option<Box<Will>>,
     pub(crate) version: ProtocolVersion,
 }
@@ -37,6 +39,7 @@ impl Admission {
             maximum_packet_size_bytes: connect.properties.maximum_packet_size.unwrap_or(u32::MAX),
             topic_alias_maximum: connect.properties.topic_alias_maximum,
             request_response_information: connect.properties.request_response_information,
+            authentication_data: None,
             will: connect.will.as_ref().map(|will| Box::new(owned_will(will))),
             version: connect.version,
         }

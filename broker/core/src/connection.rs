@@ -20,6 +20,7 @@ use nexum_types::{PacketIdentifier, ProtocolVersion, ReasonCode, Time};
 use crate::admission::Admission;
 use crate::origin::ConnectionOrigin;
 use crate::outbound_buffer::OutboundBuffer;
+use crate::shard::Exchange;
 use crate::topic_alias::{InboundAliases, OutboundAliases};
 
 pub(crate) struct Connection {
@@ -48,6 +49,8 @@ pub(crate) struct Connection {
     pub(crate) owed: VecDeque<OwedAcknowledgement>,
     /// How many were ever put into `owed`.
     pub(crate) owed_sequence: u32,
+    /// Enhanced authentication, if CONNECT named a method.
+    pub(crate) exchange: Option<Box<Exchange>>,
     pub(crate) origin: ConnectionOrigin,
 }
 
@@ -124,6 +127,7 @@ impl Connection {
             outbound_aliases: None,
             owed: VecDeque::new(),
             owed_sequence: 0,
+            exchange: None,
             origin,
         }
     }

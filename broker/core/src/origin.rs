@@ -45,6 +45,36 @@ impl std::fmt::Debug for Credentials {
     }
 }
 
+/// Which step of an enhanced authentication a client took.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum ExchangeStep {
+    /// CONNECT, with whatever else it presented.
+    Begin(Credentials),
+    /// AUTH with 0x18 (Continue authentication).
+    Continue,
+    /// AUTH with 0x19 (Re-authenticate): a connected client begins anew.
+    Renew,
+}
+
+/// What the method says to a step.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum ExchangeOutcome {
+    /// Another step is needed; the client gets this.
+    Continue {
+        /// The Authentication Data of AUTH.
+        data: Vec<u8>,
+    },
+    /// The client is who it says.
+    Accepted {
+        /// The Authentication Data of CONNACK, or of the AUTH that ends a renewal.
+        data: Option<Vec<u8>>,
+    },
+    /// It is not.
+    Refused,
+    /// It could not be checked now.
+    Unavailable,
+}
+
 /// What became of an authentication.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum AuthenticationOutcome {

@@ -8,7 +8,9 @@ use nexum_codec::DecodeError;
 use nexum_types::{QoS, ReasonCode};
 
 use crate::key::{ConnectionKey, ShardId};
-use crate::origin::{AuthenticationOutcome, ConnectionOrigin, Credentials};
+use crate::origin::{
+    AuthenticationOutcome, ConnectionOrigin, Credentials, ExchangeOutcome, ExchangeStep,
+};
 use crate::peer::PeerBatch;
 
 /// Something that happened outside and is neither bytes nor the end of a connection.
@@ -20,6 +22,13 @@ pub enum Input {
         connection: ConnectionKey,
         /// Whether it may go on.
         outcome: AuthenticationOutcome,
+    },
+    /// The answer to [`Output::Exchange`].
+    Exchange {
+        /// The connection that waits for it.
+        connection: ConnectionKey,
+        /// What the method says.
+        outcome: ExchangeOutcome,
     },
     /// What another shard had for this one.
     Peer {
@@ -64,6 +73,18 @@ pub enum Output {
         connection: ConnectionKey,
         /// What to check.
         credentials: Credentials,
+    },
+    /// A step of an enhanced authentication (MQTT 5 section 4.12) by one of the methods in
+    /// [`ShardConfig`](crate::ShardConfig): answer with [`Input::Exchange`].
+    Exchange {
+        /// The connection that waits.
+        connection: ConnectionKey,
+        /// The Authentication Method.
+        method: String,
+        /// Where it stands.
+        step: ExchangeStep,
+        /// The Authentication Data, empty if there is none.
+        data: Vec<u8>,
     },
     /// The session lives on another shard: move the socket there, open it with the same origin
     /// and feed it these bytes first. The key is free at once.

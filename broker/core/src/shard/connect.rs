@@ -7,11 +7,12 @@ use nexum_codec::{ConnAck, ConnAckProperties, Connect, DecodeError, Packet};
 use nexum_types::{ClientId, ProtocolVersion, ReasonCode, Time};
 
 use super::Shard;
+use super::authenticate::{Exchange, Stage, take_admission};
 use super::timers::Timer;
 use crate::admission::Admission;
 use crate::connection::{ConnectionState, Holds};
 use crate::key::ConnectionKey;
-use crate::origin::{AuthenticationOutcome, Credentials};
+use crate::origin::{AuthenticationOutcome, ConnectionOrigin, Credentials, ExchangeStep};
 use crate::output::{DisconnectCause, Event, Output};
 use crate::session::Session;
 use crate::topic_alias::OutboundAliases;
@@ -30,8 +31,11 @@ impl Shard {
         if self.shutting_down {
             return self.refuse(key, connect.client_id, ReasonCode::ServerShuttingDown, now);
         }
-        // [MQTT-4.12.0-1]: no method is served.
-        if connect.properties.authentication_method.is_some() {
+        // [MQTT-4.12.0-1]
+        let method = connect.properties.authentication_method;
+        if method.is_some_and(|method| {
+            !self.authentication_methods.iter().any(|served| **served == *method)
+        }) {
             return self.refuse(key, connect.client_id, ReasonCode::BadAuthenticationMethod, now);
         }
         if connect.client_id.len() > usize::from(self.limits.maximum_client_id_bytes) {
@@ -53,19 +57,21 @@ impl Shard {
         let admission = Box::new(Admission::new(connect, client_id, assigned));
         let connection = &mut self.connections[key.index as usize];
         let origin = &connection.origin;
+        if let Some(method) = method {
+            let step = ExchangeStep::Begin(credentials(connect, origin));
+            let exchange = Exchange { method: Box::from(method), stage: Stage::Asked };
+            connection.exchange = Some(Box::new(exchange));
+            connection.state = ConnectionState::Authenticating(admission);
+            let data = connect.properties.authentication_data.unwrap_or_default();
+            return self.ask_method(key, step, data);
+        }
         match connect.user_name {
             // A verified client certificate says who it is; nothing more is asked.
             None if !origin.anonymous && origin.certificate.is_none() => {
                 self.refuse(key, connect.client_id, ReasonCode::NotAuthorized, now);
             }
-            Some(user_name) if origin.verify_credentials => {
-                let credentials = Credentials {
-                    user_name: Some(user_name.to_owned()),
-                    password: connect.password.map(<[u8]>::to_vec),
-                    client_id: connect.client_id.to_owned(),
-                    certificate: origin.certificate.clone(),
-                    address: origin.address,
-                };
+            Some(_) if origin.verify_credentials => {
+                let credentials = credentials(connect, origin);
                 connection.state = ConnectionState::Authenticating(admission);
                 connection.holds.add(Holds::AUTHENTICATION);
                 self.outputs.push_back(Output::Authenticate { connection: key, credentials });
@@ -113,16 +119,10 @@ impl Shard {
         now: Time,
     ) {
         let Some(connection) = self.connection_mut(key) else { return };
-        let state = std::mem::replace(&mut connection.state, ConnectionState::AwaitConnect);
-        let admission = match state {
-            ConnectionState::Authenticating(admission) => admission,
-            ConnectionState::AwaitConnect
-            | ConnectionState::Connected { .. }
-            | ConnectionState::Closing => {
-                connection.state = state;
-                return;
-            }
-        };
+        if connection.exchange.is_some() {
+            return;
+        }
+        let Some(admission) = take_admission(connection) else { return };
         match outcome {
             AuthenticationOutcome::Accepted => self.admit(key, *admission, now),
             AuthenticationOutcome::Refused => {
@@ -138,7 +138,7 @@ impl Shard {
     }
 
     /// The client may come in: binds the connection to its session.
-    fn admit(&mut self, key: ConnectionKey, admission: Admission, now: Time) {
+    pub(super) fn admit(&mut self, key: ConnectionKey, admission: Admission, now: Time) {
         let existing = self.clients.get(admission.client_id.as_str()).copied();
         if let Some(session) = existing
             && let Some(old) = self.sessions[session as usize].connection
@@ -234,6 +234,8 @@ impl Shard {
             .request_response_information
             .then(|| format!("response/{}", admission.client_id));
         let whole = 268_435_455;
+        let exchange = &self.connections[key.index as usize].exchange;
+        let method = exchange.as_ref().map(|exchange| exchange.method.clone());
         let properties = ConnAckProperties {
             session_expiry_interval_seconds: (expiry != asked_expiry).then_some(expiry),
             receive_maximum: Some(limits.receive_maximum),
@@ -246,6 +248,9 @@ impl Shard {
             server_keep_alive_seconds: (keep_alive != admission.keep_alive_seconds)
                 .then_some(keep_alive),
             response_information: response_information.as_deref(),
+            // [MQTT-4.12.0-5]
+            authentication_method: method.as_deref(),
+            authentication_data: admission.authentication_data.as_deref(),
             ..ConnAckProperties::default()
         };
         let packet = Packet::ConnAck(ConnAck {
@@ -256,7 +261,7 @@ impl Shard {
         self.send_packet(key.index, &packet);
     }
 
-    fn refuse(&mut self, key: ConnectionKey, client_id: &str, reason: ReasonCode, now: Time) {
+    pub(super) fn refuse(&mut self, key: ConnectionKey, client_id: &str, reason: ReasonCode, now: Time) {
         self.counters.connects_refused += 1;
         self.send_connack_error(key, reason);
         let address = self.connections[key.index as usize].origin.address;
@@ -325,5 +330,15 @@ impl Shard {
             }
             None => {}
         }
+    }
+}
+
+fn credentials(connect: &Connect<'_>, origin: &ConnectionOrigin) -> Credentials {
+    Credentials {
+        user_name: connect.user_name.map(str::to_owned),
+        password: connect.password.map(<[u8]>::to_vec),
+        client_id: connect.client_id.to_owned(),
+        certificate: origin.certificate.clone(),
+        address: origin.address,
     }
 }

@@ -5,11 +5,12 @@
 //! a function of what it was fed.
 //!
 //! The files beside this one are its transitions, each by its subject: `receive` (bytes to
-//! packets), `connect`, `publish` (the one routing path), `deliver`, `acknowledge`, `subscribe`,
+//! packets), `connect`, `authenticate`, `publish` (the one routing path), `deliver`, `acknowledge`, `subscribe`,
 //! `shared`, `replay` (retained messages for new subscriptions), `ending` (of connections and
 //! sessions, with wills), `peers` (other shards) and `timers`.
 
 mod acknowledge;
+mod authenticate;
 mod connect;
 mod deliver;
 mod ending;
@@ -46,6 +47,7 @@ use crate::subscription::{Subscriber, Subscription};
 use crate::subscription_index::{FilterId, SubscriptionIndex};
 use crate::timer_wheel::TimerWheel;
 
+pub(crate) use authenticate::Exchange;
 use deliver::Templates;
 use peers::PendingSubscribe;
 use replay::RemoteReplay;
@@ -63,6 +65,8 @@ pub struct ShardConfig {
     /// The same for all shards of a process and different at each start: hash tables are laid
     /// out by it, so that nobody can choose names that collide.
     pub seed: u64,
+    /// The methods of enhanced authentication that the shell serves.
+    pub authentication_methods: Arc<[Box<str>]>,
 }
 
 /// A shard; see the [module](self).
@@ -104,13 +108,14 @@ pub struct Shard {
     assigned_client_ids: u64,
     seed: u64,
     shutting_down: bool,
+    authentication_methods: Arc<[Box<str>]>,
 }
 
 impl Shard {
     /// A shard without connections, sessions or retained messages.
     #[must_use]
     pub fn new(config: ShardConfig) -> Shard {
-        let ShardConfig { id, shards, limits, seed } = config;
+        let ShardConfig { id, shards, limits, seed, authentication_methods } = config;
         Shard {
             id,
             shards: shards.max(1),
@@ -144,6 +149,7 @@ impl Shard {
             assigned_client_ids: 0,
             seed,
             shutting_down: false,
+            authentication_methods,
             limits,
         }
     }
@@ -271,6 +277,7 @@ impl Shard {
             Input::Authenticated { connection, outcome } => {
                 self.on_authenticated(connection, outcome, now);
             }
+            Input::Exchange { connection, outcome } => self.on_exchange(connection, outcome, now),
             Input::Peer { from, batch } => self.on_peer(from, batch, now),
             Input::Disconnect { connection, reason } => {
                 if self.connection(connection).is_some() {

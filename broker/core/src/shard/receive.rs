@@ -171,6 +171,9 @@ impl Shard {
         bytes_from_here: &[u8],
         now: Time,
     ) {
+        if let ConnectionState::Authenticating(_) = self.connections[key.index as usize].state {
+            return self.handle_frame_of_exchange(key, frame, now);
+        }
         if frame.first_byte >> 4 != CONNECT {
             return self.on_protocol_error(key, ProtocolError::FirstPacketNotConnect, now);
         }
@@ -180,6 +183,19 @@ impl Shard {
             }
             Ok(_) => self.on_protocol_error(key, ProtocolError::FirstPacketNotConnect, now),
             Err(error) => self.on_malformed_connect(key, frame.body, error, now),
+        }
+    }
+
+    /// [MQTT-3.1.2-30]: between CONNECT and CONNACK only AUTH and DISCONNECT.
+    fn handle_frame_of_exchange(&mut self, key: ConnectionKey, frame: Frame<'_>, now: Time) {
+        match decode(frame, self.connections[key.index as usize].version) {
+            Ok(Packet::Auth(auth)) => self.on_auth(key, &auth, now),
+            Ok(Packet::Disconnect(disconnect)) => {
+                let cause = DisconnectCause::ByClient(disconnect.reason_code);
+                self.end_connection(key, cause, now);
+            }
+            Ok(_) => self.on_protocol_error(key, ProtocolError::AuthNotExpected, now),
+            Err(error) => self.on_malformed(key, error, now),
         }
     }
 
@@ -230,8 +246,7 @@ impl Shard {
             Packet::Publish(publish) => self.on_publish(key, session, &publish, now),
             // [MQTT-3.1.0-2] [MQTT3-3.1.0-2]
             Packet::Connect(_) => self.on_protocol_error(key, ProtocolError::SecondConnect, now),
-            // [MQTT-4.12.1-2]: only where CONNECT agreed a method, and none is served yet.
-            Packet::Auth(_) => self.on_protocol_error(key, ProtocolError::AuthNotExpected, now),
+            Packet::Auth(auth) => self.on_auth(key, &auth, now),
             Packet::ConnAck(_) | Packet::SubAck(_) | Packet::UnsubAck(_) | Packet::PingResp => {
                 self.on_protocol_error(key, ProtocolError::PacketFromServer, now);
             }
