@@ -456,6 +456,28 @@ impl Peer {
         }
     }
 
+    /// Collects the bytes until the end of the connection, for answers whose version is open.
+    ///
+    /// # Panics
+    /// If the end does not come.
+    #[track_caller]
+    pub fn recv_bytes_until_closed(&mut self) -> Vec<u8> {
+        let mut bytes = std::mem::take(&mut self.unread);
+        self.transport
+            .set_read_timeout(PATIENCE)
+            .expect("it is not zero");
+        let mut chunk = [0; 4096];
+        loop {
+            match self.transport.read(&mut chunk) {
+                Ok(0) => return bytes,
+                Ok(length) => bytes.extend_from_slice(&chunk[..length]),
+                Err(error) if is_closed(&error) => return bytes,
+                Err(error) if error.kind() == ErrorKind::Interrupted => {}
+                Err(error) => panic!("the connection stays open after {bytes:02x?}: {error}"),
+            }
+        }
+    }
+
     /// Shows that nothing comes for this long. Where an event can be awaited instead, a test
     /// should: [`Peer::expect_ping`], or a message that must come next.
     ///
