@@ -21,17 +21,16 @@ use axum::extract::State;
 use axum::http::{StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use axum::routing::get;
+use nexum_server::MetricsSnapshot;
 use tokio::sync::oneshot;
 
 use crate::metrics::Page;
 use crate::problem::Problem;
 
-pub use crate::metrics::{Distribution, Snapshot};
-
 /// The broker as the administration sees it.
 pub trait Source: Send + Sync + 'static {
     /// The numbers as they are now, or were at most a second ago. Must not block.
-    fn snapshot(&self) -> Snapshot;
+    fn snapshot(&self) -> MetricsSnapshot;
 
     /// Whether clients can connect: false while the broker ends.
     fn is_ready(&self) -> bool;

@@ -5,7 +5,8 @@ use std::net::{SocketAddr, TcpStream};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use nexum_admin::{Admin, Snapshot, Source};
+use nexum_admin::{Admin, Source};
+use nexum_server::{MetricsSnapshot, ShardSnapshot};
 
 /// A broker without any.
 struct Fake {
@@ -13,10 +14,12 @@ struct Fake {
 }
 
 impl Source for Fake {
-    fn snapshot(&self) -> Snapshot {
-        Snapshot {
-            shard_busy_ratios: vec![0.5],
-            ..Snapshot::default()
+    fn snapshot(&self) -> MetricsSnapshot {
+        let mut shard = ShardSnapshot::default();
+        shard.load.busy_microseconds = 500_000;
+        MetricsSnapshot {
+            shards: vec![shard],
+            ..MetricsSnapshot::default()
         }
     }
 
@@ -65,7 +68,7 @@ fn metrics_are_prometheus_text() {
         "{answer}"
     );
     assert!(
-        answer.contains("\nnexum_shard_busy_ratio{shard=\"0\"} 0.5\n"),
+        answer.contains("\nnexum_shard_busy_seconds_total{shard=\"0\"} 0.5\n"),
         "{answer}"
     );
     admin.stop();

@@ -1,31 +1,44 @@
 //! The broker's program: reads the configuration, puts the parts together, and ends them.
+//!
+//! It is the only place that knows all parts; none of them knows it.
 
 #![forbid(unsafe_code)]
 
 mod command_line;
 mod config;
+mod log;
 mod passwd;
+mod run;
+mod steward;
+mod sys_topics;
 
+use std::fmt::Display;
 use std::io::Write;
 use std::process::ExitCode;
 
 use crate::command_line::{Command, HELP};
-use crate::config::{Config, ConfigError};
+use crate::config::Config;
 
-/// The exit code for a command line or a configuration that makes no sense.
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
+const VERSION: &str = env!("CARGO_PKG_VERSION");
+
+/// The exit code for a command line or a configuration that cannot be followed.
 const NONSENSE: u8 = 2;
 
 fn main() -> ExitCode {
     let command = Command::parse(std::env::args_os().skip(1), std::env::vars_os().collect());
     match command {
-        Ok(Command::Help) => print(HELP),
-        Ok(Command::Version) => print(concat!("nexum ", env!("CARGO_PKG_VERSION"), "\n")),
-        Ok(Command::CheckConfig(sources)) => match Config::load(&sources) {
-            Ok(_) => print("configuration is valid\n"),
+        Ok(Command::Run(sources)) => match Config::load(&sources) {
+            Ok(config) => run::run(&config),
             Err(errors) => refuse(&errors),
         },
-        Ok(Command::Run(sources)) => match Config::load(&sources) {
-            Ok(_) => print("would run\n"),
+        Ok(Command::CheckConfig(sources)) => match Config::load(&sources) {
+            Ok(config) => match run::check_files(&config) {
+                Ok(_) => print("configuration is valid\n"),
+                Err(error) => refuse(&[error]),
+            },
             Err(errors) => refuse(&errors),
         },
         Ok(Command::SetPassword { file, user }) => match passwd::set_password(&file, &user) {
@@ -35,6 +48,8 @@ fn main() -> ExitCode {
                 ExitCode::FAILURE
             }
         },
+        Ok(Command::Help) => print(HELP),
+        Ok(Command::Version) => print(&format!("nexum {VERSION}\n")),
         Err(error) => {
             eprintln!("nexum: {error}; nexum --help lists what there is");
             ExitCode::from(NONSENSE)
@@ -50,7 +65,7 @@ fn print(text: &str) -> ExitCode {
     }
 }
 
-fn refuse(errors: &[ConfigError]) -> ExitCode {
+fn refuse(errors: &[impl Display]) -> ExitCode {
     for error in errors {
         eprintln!("{error}");
     }

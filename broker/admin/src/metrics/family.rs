@@ -3,7 +3,6 @@
 //! The numbers live with the shards, so there is no registry to keep in step with them: each
 //! answer is built from one snapshot and thrown away.
 
-use super::Distribution;
 use prometheus::proto::{
     Bucket, Counter, Gauge, Histogram, LabelPair, Metric, MetricFamily, MetricType,
 };
@@ -14,6 +13,17 @@ pub(crate) struct Family {
     help: &'static str,
     kind: MetricType,
     metrics: Vec<Metric>,
+}
+
+/// How often something was how large.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Distribution {
+    /// Ascending upper bounds, each with the number of observations at or below it.
+    pub(crate) cumulative: Vec<(f64, u64)>,
+    /// All observations, also those above the last bound.
+    pub(crate) count: u64,
+    /// What they add up to.
+    pub(crate) sum: f64,
 }
 
 impl Family {

@@ -4,8 +4,9 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::time::{Duration, UNIX_EPOCH};
 
 use nexum_core::{Counters, DropReason, Gauges};
+use nexum_server::{AcceptSnapshot, LatencyHistogram, Load, MetricsSnapshot, ShardSnapshot};
 
-use super::{Distribution, Page, Snapshot};
+use super::Page;
 
 /// A family as a strict reader sees it.
 #[derive(Debug, Default)]
@@ -138,16 +139,16 @@ fn assert_histogram(name: &str, family: &Family) {
     assert_eq!(total, Some(last_count), "{name}");
 }
 
-fn page_of(snapshot: &Snapshot) -> BTreeMap<String, Family> {
+fn page_of(snapshot: &MetricsSnapshot) -> BTreeMap<String, Family> {
     let page = Page::new("1.2.3", UNIX_EPOCH + Duration::from_secs(100));
     parse(&page.render(snapshot).expect("the families are well formed"))
 }
 
 #[test]
 fn a_broker_that_has_seen_nothing_shows_every_family() {
-    let page = page_of(&Snapshot {
-        shard_busy_ratios: vec![0.0],
-        ..Snapshot::default()
+    let page = page_of(&MetricsSnapshot {
+        shards: vec![ShardSnapshot::default()],
+        ..MetricsSnapshot::default()
     });
     assert_eq!(page["nexum_build_info"].value("version=\"1.2.3\""), 1.0);
     assert_eq!(page["process_start_time_seconds"].value(""), 100.0);
@@ -160,47 +161,66 @@ fn a_broker_that_has_seen_nothing_shows_every_family() {
         .keys()
         .filter(|name| name.starts_with("nexum_"))
         .count();
-    assert_eq!(ours, 25);
+    assert_eq!(ours, 35);
+}
+
+/// A shard whose every number is another one, so that a mix-up shows.
+fn shard_of_different_numbers() -> ShardSnapshot {
+    ShardSnapshot {
+        counters: Counters {
+            bytes_received: 1,
+            bytes_sent: 2,
+            packets_received: 3,
+            messages_received: [4, 5, 6],
+            messages_sent: [7, 8, 9],
+            messages_resent: 10,
+            dropped: std::array::from_fn(|reason| 40 + reason as u64),
+            connections_opened: 20,
+            connects_accepted: 21,
+            connects_refused: 22,
+            protocol_errors: 23,
+            keep_alive_timeouts: 24,
+            takeovers: 25,
+            wills_published: 26,
+            backpressure_pauses: 27,
+        },
+        gauges: Gauges {
+            connections: 30,
+            sessions: 31,
+            subscriptions: 32,
+            shared_groups: 33,
+            retained: 34,
+            retained_bytes: 35,
+            queued_messages: 36,
+            inflight_messages: 37,
+        },
+        latency: LatencyHistogram {
+            buckets: std::array::from_fn(|bucket| bucket as u64),
+            sum_microseconds: 1_500_000,
+        },
+        load: Load {
+            busy_microseconds: 250_000,
+            turns: 61,
+            reads: 62,
+            peer_batches: 63,
+            held_back_turns: 64,
+            rehomed: 65,
+            failed_handshakes: 66,
+            panics: 67,
+        },
+        mailbox_bytes: 68,
+    }
 }
 
 #[test]
 fn each_number_stands_where_it_belongs() {
-    // Every number is another, so a mix-up shows.
-    let counters = Counters {
-        bytes_received: 1,
-        bytes_sent: 2,
-        packets_received: 3,
-        messages_received: [4, 5, 6],
-        messages_sent: [7, 8, 9],
-        messages_resent: 10,
-        dropped: std::array::from_fn(|reason| 40 + reason as u64),
-        connections_opened: 20,
-        connects_accepted: 21,
-        connects_refused: 22,
-        protocol_errors: 23,
-        keep_alive_timeouts: 24,
-        takeovers: 25,
-        wills_published: 26,
-        backpressure_pauses: 27,
-    };
-    let gauges = Gauges {
-        connections: 30,
-        sessions: 31,
-        subscriptions: 32,
-        shared_groups: 33,
-        retained: 34,
-        retained_bytes: 35,
-        queued_messages: 36,
-        inflight_messages: 37,
-    };
-    let page = page_of(&Snapshot {
-        counters,
-        gauges,
-        shard_busy_ratios: vec![0.25, 0.5],
-        publish_to_deliver: Distribution {
-            cumulative: vec![(0.001, 3), (0.01, 5)],
-            count: 6,
-            sum: 1.5,
+    let page = page_of(&MetricsSnapshot {
+        uptime: Duration::from_secs(1),
+        shards: vec![shard_of_different_numbers()],
+        accept: AcceptSnapshot {
+            accepted: 70,
+            refused_full: 71,
+            failed: 72,
         },
     });
     for (family, labels, value) in [
@@ -211,6 +231,7 @@ fn each_number_stands_where_it_belongs() {
         ("nexum_messages_received_total", "qos=\"1\"", 5.0),
         ("nexum_messages_received_total", "qos=\"2\"", 6.0),
         ("nexum_messages_sent_total", "qos=\"0\"", 7.0),
+        ("nexum_messages_sent_total", "qos=\"1\"", 8.0),
         ("nexum_messages_sent_total", "qos=\"2\"", 9.0),
         ("nexum_messages_resent_total", "", 10.0),
         ("nexum_connections_opened_total", "", 20.0),
@@ -229,11 +250,22 @@ fn each_number_stands_where_it_belongs() {
         ("nexum_retained_bytes", "", 35.0),
         ("nexum_queued_messages", "", 36.0),
         ("nexum_inflight_messages", "", 37.0),
-        ("nexum_shard_busy_ratio", "shard=\"0\"", 0.25),
-        ("nexum_shard_busy_ratio", "shard=\"1\"", 0.5),
-        ("nexum_publish_to_deliver_seconds", "le=\"0.001\"", 3.0),
-        ("nexum_publish_to_deliver_seconds", "le=\"0.01\"", 5.0),
-        ("nexum_publish_to_deliver_seconds", "le=\"+Inf\"", 6.0),
+        ("nexum_shard_busy_seconds_total", "shard=\"0\"", 0.25),
+        ("nexum_shard_turns_total", "shard=\"0\"", 61.0),
+        ("nexum_shard_reads_total", "shard=\"0\"", 62.0),
+        ("nexum_shard_peer_batches_total", "shard=\"0\"", 63.0),
+        ("nexum_shard_mailbox_bytes", "shard=\"0\"", 68.0),
+        ("nexum_shard_held_back_turns_total", "", 64.0),
+        ("nexum_connections_rehomed_total", "", 65.0),
+        ("nexum_handshake_failures_total", "", 66.0),
+        ("nexum_panics_total", "", 67.0),
+        ("nexum_connections_refused_total", "", 71.0),
+        ("nexum_accept_failures_total", "", 72.0),
+        // Buckets add up: 0 + 1, 0 + 1 + 2, and so on.
+        ("nexum_publish_to_deliver_seconds", "le=\"0.00001\"", 0.0),
+        ("nexum_publish_to_deliver_seconds", "le=\"0.001\"", 21.0),
+        ("nexum_publish_to_deliver_seconds", "le=\"5\"", 153.0),
+        ("nexum_publish_to_deliver_seconds", "le=\"+Inf\"", 171.0),
     ] {
         assert_eq!(page[family].value(labels), value, "{family} {labels}");
     }
@@ -242,6 +274,22 @@ fn each_number_stands_where_it_belongs() {
         let shown = page["nexum_messages_dropped_total"].value(&labels);
         assert_eq!(shown, f64::from(value), "{labels}");
     }
-    let sum = &page["nexum_publish_to_deliver_seconds"].samples;
-    assert!(sum.contains(&("_sum".to_owned(), String::new(), 1.5)));
+    let latency = &page["nexum_publish_to_deliver_seconds"].samples;
+    assert!(latency.contains(&("_sum".to_owned(), String::new(), 1.5)));
+}
+
+#[test]
+fn shards_add_up_or_stand_apart() {
+    let page = page_of(&MetricsSnapshot {
+        shards: vec![shard_of_different_numbers(), shard_of_different_numbers()],
+        ..MetricsSnapshot::default()
+    });
+    assert_eq!(page["nexum_bytes_received_total"].value(""), 2.0);
+    assert_eq!(page["nexum_messages_sent_total"].value("qos=\"2\""), 18.0);
+    assert_eq!(
+        page["nexum_publish_to_deliver_seconds"].value("le=\"+Inf\""),
+        342.0
+    );
+    assert_eq!(page["nexum_shard_turns_total"].value("shard=\"0\""), 61.0);
+    assert_eq!(page["nexum_shard_turns_total"].value("shard=\"1\""), 61.0);
 }

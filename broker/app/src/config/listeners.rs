@@ -2,10 +2,12 @@
 
 use std::path::PathBuf;
 
+use nexum_server::TlsConfig;
+
 use super::listen::ListenAddress;
 use super::reader::Reader;
 use super::setting::{ConfigError, Origin};
-use super::{Anonymous, ClientCertificates, Config, Tls};
+use super::{Anonymous, Config};
 
 const ANONYMOUS: [(&str, Anonymous); 3] = [
     ("loopback", Anonymous::Loopback),
@@ -18,6 +20,17 @@ pub(super) fn read(reader: &mut Reader<'_>, config: &mut Config) {
     let mut listeners = reader.section("listeners");
     let listen = listeners.list("listen", "\"tcp://127.0.0.1:1883\"", ListenAddress::parse);
     let listen_origin = listeners.origin("listen").cloned();
+
+    let origins = listeners.list(
+        "allowed_origins",
+        "\"https://console.example\"",
+        read_origin,
+    );
+    config.allowed_origins = origins
+        .into_iter()
+        .flatten()
+        .map(|(origin, _)| origin)
+        .collect();
 
     read_tls(reader, config);
 
@@ -95,16 +108,28 @@ fn read_tls(reader: &mut Reader<'_>, config: &mut Config) {
         lacks(at_require, "require_client_certificate", "client_ca");
     }
     if let (Some(certificate), Some(key)) = (certificate, key) {
-        config.tls = Some(Tls {
+        config.tls = Some(TlsConfig {
             certificate,
             key,
-            client_certificates: match client_ca {
-                None => ClientCertificates::NotAsked,
-                Some(authority) if require => ClientCertificates::Required { authority },
-                Some(authority) => ClientCertificates::Optional { authority },
-            },
+            client_ca,
+            require_client_certificate: require,
         });
     }
+}
+
+/// An origin as browsers send it: scheme, host and port, no path. `*` is any.
+fn read_origin(text: &str) -> Result<String, String> {
+    let host = text
+        .strip_prefix("https://")
+        .or_else(|| text.strip_prefix("http://"));
+    let is_origin = host.is_some_and(|host| !host.is_empty() && !host.contains(['/', '*', ' ']));
+    if text == "*" || is_origin {
+        return Ok(text.to_owned());
+    }
+    Err(format!(
+        "\"{text}\" is no origin of a web page; use a scheme, a host and no path, such as \
+         \"https://console.example\", or \"*\" for any"
+    ))
 }
 
 fn collision<'a>(
@@ -135,14 +160,14 @@ fn missing_certificate(address: &ListenAddress, config: &Config) -> Option<Strin
 fn nobody_let_in(address: &ListenAddress, config: &Config) -> Option<String> {
     let anonymous = match config.anonymous {
         Anonymous::Everybody => true,
-        Anonymous::Loopback => address.socket.ip().is_loopback(),
+        Anonymous::Loopback => address.socket.ip().to_canonical().is_loopback(),
         Anonymous::Nobody => false,
     };
     let certificates = address.transport.is_encrypted()
-        && match &config.tls {
-            Some(tls) => tls.client_certificates != ClientCertificates::NotAsked,
-            None => false,
-        };
+        && config
+            .tls
+            .as_ref()
+            .is_some_and(|tls| tls.client_ca.is_some());
     let nobody = !anonymous && !certificates && config.password_file.is_none();
     nobody.then(|| {
         format!(

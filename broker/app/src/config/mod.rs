@@ -22,6 +22,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use nexum_core::Limits;
+use nexum_server::TlsConfig;
 
 pub(crate) use self::listen::{ListenAddress, Transport};
 use self::raw::RawConfig;
@@ -37,8 +38,10 @@ pub(crate) struct Config {
     /// How many shards; `None` is one for each processor.
     pub(crate) shards: Option<NonZeroU16>,
     pub(crate) listeners: Vec<ListenAddress>,
-    /// Present if there is a certificate to show.
-    pub(crate) tls: Option<Tls>,
+    /// Web pages of other hosts that may connect by WebSocket.
+    pub(crate) allowed_origins: Vec<String>,
+    /// Present if there is a certificate for encrypted listeners to show.
+    pub(crate) tls: Option<TlsConfig>,
     pub(crate) password_file: Option<PathBuf>,
     pub(crate) anonymous: Anonymous,
     /// Between two reports under `$SYS/broker`; 0 is never.
@@ -48,25 +51,6 @@ pub(crate) struct Config {
     pub(crate) admin: Option<SocketAddr>,
     pub(crate) log_level: LogLevel,
     pub(crate) log_format: LogFormat,
-}
-
-/// What encrypted listeners show, and what they ask of clients.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) struct Tls {
-    pub(crate) certificate: PathBuf,
-    pub(crate) key: PathBuf,
-    pub(crate) client_certificates: ClientCertificates,
-}
-
-/// Whether a client shows a certificate of its own.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) enum ClientCertificates {
-    /// It is not asked to.
-    NotAsked,
-    /// It may; one that it shows is signed by this authority.
-    Optional { authority: PathBuf },
-    /// It must.
-    Required { authority: PathBuf },
 }
 
 /// Who may connect without a user name.
@@ -106,6 +90,7 @@ impl Default for Config {
             listeners: ["tcp://127.0.0.1:1883", "ws://127.0.0.1:8083/mqtt"]
                 .map(|address| ListenAddress::parse(address).expect("written well"))
                 .to_vec(),
+            allowed_origins: Vec::new(),
             tls: None,
             password_file: None,
             anonymous: Anonymous::Loopback,

@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 
 use super::raw::RawConfig;
 use super::reader::KnownKeys;
-use super::{Anonymous, ClientCertificates, Config, LogFormat, Sources, read};
+use super::{Anonymous, Config, LogFormat, Sources, read};
 
 const DOCUMENTED: &str = include_str!("../../../../config.toml");
 
@@ -103,12 +103,7 @@ fn the_documented_examples_are_valid() {
     let config = load(&text).expect("examples are valid");
     let tls = config.tls.expect("the examples set it");
     assert_eq!(tls.certificate, PathBuf::from("certs/dev/server.pem"));
-    assert_eq!(
-        tls.client_certificates,
-        ClientCertificates::Optional {
-            authority: "certs/dev/ca.pem".into()
-        }
-    );
+    assert_eq!(tls.client_ca, Some(PathBuf::from("certs/dev/ca.pem")));
     assert_eq!(config.password_file, Some(PathBuf::from("passwords")));
 }
 
@@ -301,6 +296,17 @@ fn each_mistake_has_its_message() {
             &[
                 "config.toml:3: listener \"ws://127.0.0.1:1883/mqtt\" has the address and port of \
                \"tcp://127.0.0.1:1883\"; use another port",
+            ],
+        ),
+        (
+            "[listeners]\nallowed_origins = [\"console.example\", \"https://a.example/b\"]",
+            &[
+                "config.toml:2: 'allowed_origins' in [listeners]: \"console.example\" is no origin of a \
+                 web page; use a scheme, a host and no path, such as \"https://console.example\", \
+                 or \"*\" for any",
+                "config.toml:2: 'allowed_origins' in [listeners]: \"https://a.example/b\" is no origin of \
+                 a web page; use a scheme, a host and no path, such as \"https://console.example\", \
+                 or \"*\" for any",
             ],
         ),
         // What only several keys together can get wrong.
