@@ -164,6 +164,7 @@ impl Server {
                 shards,
                 limits: Arc::clone(&shared.limits),
                 seed,
+                authentication_methods: Arc::from([]),
             };
             let shared = Arc::clone(&shared);
             let authentication = authentication.clone();

@@ -33,7 +33,9 @@ use std::sync::Arc;
 use std::task::{Context, Poll};
 use std::time::Duration;
 
-use nexum_core::{AuthenticationOutcome, ConnectionKey, Credentials, Event, Input, Level};
+use nexum_core::{
+    AuthenticationOutcome, ConnectionKey, Credentials, Event, ExchangeOutcome, Input, Level,
+};
 use nexum_core::{Output, Shard, ShardId};
 use nexum_types::Time;
 
@@ -220,6 +222,17 @@ impl ShardLoop {
                     received,
                 } => {
                     self.rehome(connection, to, origin, received);
+                }
+                Output::Exchange { connection, .. } => {
+                    // The shell serves no method, and the core asks for none it was not told of.
+                    let outcome = ExchangeOutcome::Unavailable;
+                    self.shard.handle(
+                        Input::Exchange {
+                            connection,
+                            outcome,
+                        },
+                        now,
+                    );
                 }
                 Output::ResumeReading { connection } => {
                     self.pending.push_back(Token::link(connection.index));
