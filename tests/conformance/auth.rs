@@ -91,7 +91,10 @@ fn auth_must_keep_its_form() {
         ("a Reason Code of no AUTH", vec![0x01, 0]),
         ("a Reason Code of errors", vec![0x87, 0]),
         ("a Reason Code cut from its properties", vec![0x18, 9]),
-        ("a method twice", [&[0x19, 8][..], &method, &method].concat()),
+        (
+            "a method twice",
+            [&[0x19, 8][..], &method, &method].concat(),
+        ),
         ("a property of CONNECT", vec![0x19, 5, 0x11, 0, 0, 0, 1]),
         ("bytes after the properties", vec![0x18, 0, 0]),
     ] {
@@ -108,9 +111,6 @@ fn auth_is_no_first_packet() {
     each_version(|broker, version| {
         let mut peer = broker.dial(version);
         peer.send_bytes(&[0xF0, 0]);
-        peer.expect_malformed_connect_refused(&[
-            reason::PROTOCOL_ERROR,
-            reason::MALFORMED_PACKET,
-        ]);
+        peer.expect_malformed_connect_refused(&[reason::PROTOCOL_ERROR, reason::MALFORMED_PACKET]);
     });
 }

@@ -31,7 +31,10 @@ fn session_present_tells_whether_there_is_a_session() {
         assert!(peer.connack().session_present, "now there is one");
         peer.cut();
         let peer = broker.connect(resume);
-        assert!(peer.connack().session_present, "a lost connection does not end it");
+        assert!(
+            peer.connack().session_present,
+            "a lost connection does not end it"
+        );
     });
 }
 
@@ -76,7 +79,13 @@ fn v311_refusal_says_session_present_0_and_closes() {
 #[test]
 fn v311_connect_without_a_fitting_return_code_is_closed_silently() {
     let broker = start();
-    for flags in [CLEAN | 0x01, CLEAN | 0x08, CLEAN | 0x20, CLEAN | 0x1C, CLEAN | 0x40] {
+    for flags in [
+        CLEAN | 0x01,
+        CLEAN | 0x08,
+        CLEAN | 0x20,
+        CLEAN | 0x1C,
+        CLEAN | 0x40,
+    ] {
         println!("{flags:#04x}");
         let mut peer = broker.dial(Version::V311);
         peer.send_frame(&crate::scene::connect_head(Version::V311, flags).string("client"));
@@ -92,8 +101,7 @@ fn v5_connack_keeps_to_the_clients_maximum_packet_size() {
     let broker = start();
     for size in (1..=40).chain([50, 60, 80, 100]) {
         println!("at most {size} bytes");
-        let connect =
-            Connect::new(Version::V5, "").property(Property::maximum_packet_size(size));
+        let connect = Connect::new(Version::V5, "").property(Property::maximum_packet_size(size));
         let mut accepted = broker.dial(Version::V5);
         accepted.send(connect.clone());
         match accepted.recv_within(Duration::from_secs(5)) {
@@ -125,8 +133,7 @@ fn v5_response_information_is_given_only_on_request() {
         assert_eq!(peer.connack().properties.response_information(), None);
     }
     // On request the server may give it.
-    let asks =
-        Connect::new(Version::V5, "one").property(Property::request_response_information(1));
+    let asks = Connect::new(Version::V5, "one").property(Property::request_response_information(1));
     broker.connect(asks).expect_ping();
 }
 

@@ -146,7 +146,13 @@ fn connect_may_arrive_in_any_segments() {
 
         let mut eager = broker.dial(version);
         let ping = Packet::Pingreq.bytes(version);
-        eager.send_bytes(&[Packet::from(Connect::new(version, "eager")).bytes(version), ping].concat());
+        eager.send_bytes(
+            &[
+                Packet::from(Connect::new(version, "eager")).bytes(version),
+                ping,
+            ]
+            .concat(),
+        );
         eager.expect_accepted();
         assert_eq!(eager.recv(), Packet::Pingresp);
     });
@@ -183,9 +189,7 @@ fn data_after_a_refused_connect_is_not_processed() {
         };
         let mut peer = broker.dial(version);
         let publish = Packet::from(Publish::new("left/behind", "x").retain());
-        peer.send_bytes(
-            &[Packet::from(refused).bytes(version), publish.bytes(version)].concat(),
-        );
+        peer.send_bytes(&[Packet::from(refused).bytes(version), publish.bytes(version)].concat());
         // Not as a `Connect`, so the watch does not know the method; the outcome is another test's.
         assert!(!peer.recv_bytes_until_closed().is_empty());
 

@@ -15,7 +15,8 @@ fn connection_ends_after_the_clients_disconnect() {
         // What came before is still answered, or not; nothing follows.
         let rest = peer.recv_until_closed();
         assert!(
-            rest.iter().all(|packet| matches!(packet, Packet::Puback(_))),
+            rest.iter()
+                .all(|packet| matches!(packet, Packet::Puback(_))),
             "{rest:?}"
         );
     });
@@ -106,7 +107,9 @@ fn v5_every_well_formed_disconnect_is_taken() {
         &[0x00, 0x00],
         &[0x00, 5, 0x11, 0, 0, 0, 9],
         &[0x00, 4, 0x1F, 0, 1, b'r'],
-        &[0x04, 14, 0x26, 0, 1, b'a', 0, 1, b'b', 0x26, 0, 1, b'a', 0, 1, b'b'],
+        &[
+            0x04, 14, 0x26, 0, 1, b'a', 0, 1, b'b', 0x26, 0, 1, b'a', 0, 1, b'b',
+        ],
     ] {
         println!("{body:02x?}");
         let mut peer = broker.connect(Connect::new(Version::V5, "client").persistent());

@@ -31,8 +31,14 @@ fn publish_cut_short_is_malformed() {
         if version == Version::V5 {
             for (what, bytes) in [
                 ("no Property Length", &[0x30, 3, 0, 1, b't'][..]),
-                ("a Property Length beyond the packet", &[0x30, 5, 0, 1, b't', 9, b'x']),
-                ("a Property Length of five bytes", &[0x30, 8, 0, 1, b't', 0x80, 0x80, 0x80, 0x80, 0]),
+                (
+                    "a Property Length beyond the packet",
+                    &[0x30, 5, 0, 1, b't', 9, b'x'],
+                ),
+                (
+                    "a Property Length of five bytes",
+                    &[0x30, 8, 0, 1, b't', 0x80, 0x80, 0x80, 0x80, 0],
+                ),
                 ("half a property", &[0x30, 6, 0, 1, b't', 2, 0x23, 0]),
             ] {
                 expect_malformed(broker, version, what, bytes);
@@ -93,7 +99,12 @@ fn v5_acknowledgement_may_have_properties() {
         peer.subscribe("t", 1);
         peer.publish(Publish::new("t", "x").qos1(1));
         let identifier = peer.expect_publish().packet_identifier;
-        peer.send_frame(&Frame::new(0x40).u16(identifier).u8(0).properties(properties));
+        peer.send_frame(
+            &Frame::new(0x40)
+                .u16(identifier)
+                .u8(0)
+                .properties(properties),
+        );
         peer.expect_ping();
     }
 }

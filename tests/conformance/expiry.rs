@@ -48,9 +48,15 @@ fn interval_is_lessened_by_the_time_spent_waiting() {
     publisher.publish(expiring(100).qos1(1));
     publisher.expect_nothing_within(Duration::from_millis(2200));
     let mut subscriber = broker.connect(persistent().resume());
-    let left = subscriber.expect_message().properties.message_expiry_interval();
+    let left = subscriber
+        .expect_message()
+        .properties
+        .message_expiry_interval();
     let left = left.expect("the interval is passed on");
-    assert!((90..=98).contains(&left), "{left} of 100 s are left after 2 s");
+    assert!(
+        (90..=98).contains(&left),
+        "{left} of 100 s are left after 2 s"
+    );
 }
 
 /// [MQTT-3.3.2-6]
@@ -62,9 +68,15 @@ fn interval_of_a_message_that_did_not_wait_is_unchanged() {
     let mut publisher = broker.client(Version::V5, "publisher");
     for seconds in [1, 100, u32::MAX] {
         publisher.send(expiring(seconds));
-        let left = subscriber.expect_publish().properties.message_expiry_interval();
+        let left = subscriber
+            .expect_publish()
+            .properties
+            .message_expiry_interval();
         let left = left.expect("the interval is passed on");
-        assert!(left == seconds || left == seconds - 1, "{left} of {seconds}");
+        assert!(
+            left == seconds || left == seconds - 1,
+            "{left} of {seconds}"
+        );
     }
     publisher.send(Publish::new("t", "lasting"));
     let lasting = subscriber.expect_publish();
@@ -94,8 +106,14 @@ fn retained_message_expires() {
     subscriber.subscribe("long", 1);
     let retained = subscriber.expect_message();
     assert_eq!(retained.topic, "long");
-    let left = retained.properties.message_expiry_interval().expect("it is passed on");
-    assert!((90..=98).contains(&left), "{left} of 100 s are left after 2 s");
+    let left = retained
+        .properties
+        .message_expiry_interval()
+        .expect("it is passed on");
+    assert!(
+        (90..=98).contains(&left),
+        "{left} of 100 s are left after 2 s"
+    );
     expect_no_message(&mut publisher, &mut subscriber);
 }
 
@@ -139,9 +157,8 @@ fn qos_2_handshake_goes_on_after_the_message_expired() {
 #[test]
 fn message_that_waits_for_the_quota_expires() {
     let broker = start();
-    let mut subscriber = broker.connect(
-        Connect::new(Version::V5, "subscriber").property(Property::receive_maximum(1)),
-    );
+    let mut subscriber = broker
+        .connect(Connect::new(Version::V5, "subscriber").property(Property::receive_maximum(1)));
     subscriber.send(Subscribe::new(1).filter("t", 1));
     subscriber.expect_suback(1, &[1]);
     let mut publisher = broker.client(Version::V5, "publisher");

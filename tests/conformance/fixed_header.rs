@@ -3,7 +3,7 @@
 
 use nexum_harness::{Broker, Frame, Packet, Publish, Version, reason};
 
-use crate::scene::{connect_head, each_version, start, CLEAN};
+use crate::scene::{CLEAN, connect_head, each_version, start};
 
 const MALFORMED: &[u8] = &[reason::MALFORMED_PACKET, reason::PROTOCOL_ERROR];
 
@@ -176,7 +176,10 @@ fn packets_of_every_length_are_read() {
         subscriber.subscribe("t", 0);
         let mut publisher = broker.client(version, "publisher");
         // Around the steps at 128 and 16,384 bytes.
-        for length in [0, 1, 110, 120, 121, 122, 123, 124, 125, 126, 127, 128, 129, 16_370, 16_380, 16_384, 100_000] {
+        for length in [
+            0, 1, 110, 120, 121, 122, 123, 124, 125, 126, 127, 128, 129, 16_370, 16_380, 16_384,
+            100_000,
+        ] {
             let payload = vec![b'x'; length];
             publisher.send(Publish::new("t", "").payload(&payload));
             assert_eq!(subscriber.expect_publish().payload.len(), length);

@@ -160,7 +160,11 @@ fn without_a_receive_maximum_many_may_be_in_flight() {
 fn client_may_use_the_whole_receive_maximum_of_the_broker() {
     let broker = start();
     let mut publisher = broker.client(Version::V5, "publisher");
-    let maximum = publisher.connack().properties.receive_maximum().unwrap_or(u16::MAX);
+    let maximum = publisher
+        .connack()
+        .properties
+        .receive_maximum()
+        .unwrap_or(u16::MAX);
     for identifier in 1..=maximum {
         publisher.send(Publish::new("t", "x").qos2(identifier));
         publisher.expect_pubrec(identifier);
@@ -178,7 +182,11 @@ fn client_may_use_the_whole_receive_maximum_of_the_broker() {
 fn client_that_exceeds_the_receive_maximum_is_disconnected() {
     let broker = start();
     let mut publisher = broker.client(Version::V5, "publisher");
-    let maximum = publisher.connack().properties.receive_maximum().unwrap_or(u16::MAX);
+    let maximum = publisher
+        .connack()
+        .properties
+        .receive_maximum()
+        .unwrap_or(u16::MAX);
     if maximum == u16::MAX {
         // There are not more identifiers than that, so nobody can exceed it.
         return;
@@ -197,7 +205,11 @@ fn client_that_exceeds_the_receive_maximum_is_disconnected() {
 fn repeated_publish_counts_once() {
     let broker = start();
     let mut publisher = broker.client(Version::V5, "publisher");
-    let maximum = publisher.connack().properties.receive_maximum().unwrap_or(u16::MAX);
+    let maximum = publisher
+        .connack()
+        .properties
+        .receive_maximum()
+        .unwrap_or(u16::MAX);
     for identifier in 1..=maximum {
         publisher.send(Publish::new("t", "x").qos2(identifier));
         publisher.expect_pubrec(identifier);

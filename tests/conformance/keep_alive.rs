@@ -2,9 +2,7 @@
 
 use std::time::{Duration, Instant};
 
-use nexum_harness::{
-    Connect, Packet, Peer, Publish, Received, Subscribe, Version, Will, reason,
-};
+use nexum_harness::{Connect, Packet, Peer, Publish, Received, Subscribe, Version, Will, reason};
 
 use crate::scene::{builder, each_version};
 
@@ -21,7 +19,10 @@ fn expect_keep_alive_timeout(peer: &mut Peer, since: Instant) {
         other => panic!("expected the end of the connection, got {other:?}"),
     }
     let silent = since.elapsed();
-    assert!(silent >= Duration::from_millis(1400), "already after {silent:?}");
+    assert!(
+        silent >= Duration::from_millis(1400),
+        "already after {silent:?}"
+    );
     assert!(silent < Duration::from_secs(4), "only after {silent:?}");
 }
 

@@ -26,7 +26,11 @@ fn message_too_large_for_its_subscriber_is_dropped() {
         publisher.publish(Publish::new("t", "").payload(&[b'x'; 101]).qos(qos, 1));
         publisher.publish(Publish::new("t", "fits").qos(qos, 2));
         assert_eq!(text(&subscriber.expect_message()), "fits");
-        assert_eq!(other.expect_publish().payload.len(), 101, "others do get it");
+        assert_eq!(
+            other.expect_publish().payload.len(),
+            101,
+            "others do get it"
+        );
         assert_eq!(text(&other.expect_publish()), "fits");
     }
 }
@@ -62,7 +66,9 @@ fn queued_message_too_large_for_the_new_connection_is_dropped() {
     subscriber.cut();
     publisher.publish(Publish::new("t", "").payload(&[b'x'; 300]).qos2(2));
     publisher.publish(Publish::new("t", "fits").qos1(3));
-    let small = connect.resume().property(Property::maximum_packet_size(100));
+    let small = connect
+        .resume()
+        .property(Property::maximum_packet_size(100));
     let mut subscriber = broker.connect(small);
     assert_eq!(text(&subscriber.expect_message()), "fits");
     expect_no_message(&mut publisher, &mut subscriber);
@@ -76,7 +82,9 @@ fn client_that_exceeds_the_maximum_packet_size_is_disconnected() {
     let maximum = peer.connack().properties.maximum_packet_size();
     let maximum = maximum.expect("this broker has a limit");
     // The fixed header gives it away, before anything is buffered.
-    let header = Frame::new(0x30).remaining_length(&variable(maximum)).bytes();
+    let header = Frame::new(0x30)
+        .remaining_length(&variable(maximum))
+        .bytes();
     peer.send_bytes(&header);
     peer.expect_disconnected(&[reason::PACKET_TOO_LARGE]);
 }
@@ -92,7 +100,10 @@ fn client_may_use_the_whole_maximum_packet_size() {
     let maximum = maximum.expect("this broker has a limit") as usize;
     let payload = vec![b'x'; maximum - 1 - variable_length(maximum) - 3 - 1];
     let publish = Publish::new("t", "").payload(&payload);
-    assert_eq!(Packet::from(publish.clone()).bytes(Version::V5).len(), maximum);
+    assert_eq!(
+        Packet::from(publish.clone()).bytes(Version::V5).len(),
+        maximum
+    );
     peer.send(publish);
     assert_eq!(subscriber.expect_publish().payload.len(), payload.len());
 }

@@ -24,7 +24,10 @@ fn messages_of_one_publisher_topic_and_qos_stay_in_order() {
             for subscriber in &mut subscribers {
                 for number in 1..=100 {
                     let message = subscriber.expect_message();
-                    assert_eq!((text(&message), message.qos), (number.to_string().as_str(), qos));
+                    assert_eq!(
+                        (text(&message), message.qos),
+                        (number.to_string().as_str(), qos)
+                    );
                 }
             }
         }
@@ -112,7 +115,10 @@ fn resent_qos_2_packets_keep_their_order() {
                 other => panic!("neither PUBREL nor PUBLISH: {other:?}"),
             }
         }
-        assert_eq!(published, [1, 3, 4, 5].map(|index| came[index].packet_identifier));
+        assert_eq!(
+            published,
+            [1, 3, 4, 5].map(|index| came[index].packet_identifier)
+        );
         released.sort_unstable();
         let mut expected = [2, 0].map(|index| came[index].packet_identifier);
         expected.sort_unstable();

@@ -3,7 +3,8 @@
 use std::collections::HashSet;
 
 use nexum_harness::{
-    Frame, Packet, Publish, Subscribe, Unsubscribe, Version, puback, pubcomp, pubrec, pubrel, reason,
+    Frame, Packet, Publish, Subscribe, Unsubscribe, Version, puback, pubcomp, pubrec, pubrel,
+    reason,
 };
 
 use crate::scene::{each_version, start, text};
@@ -102,7 +103,9 @@ fn broker_reuses_only_what_was_acknowledged() {
     let mut seen = HashSet::new();
     let mut reused = false;
     // In batches that no queue is too small for.
-    let batch = Packet::from(Publish::new("t", "x").qos1(2)).bytes(version).repeat(500);
+    let batch = Packet::from(Publish::new("t", "x").qos1(2))
+        .bytes(version)
+        .repeat(500);
     for _ in 0..132 {
         publisher.send_bytes(&batch);
         for _ in 0..500 {
@@ -115,7 +118,11 @@ fn broker_reuses_only_what_was_acknowledged() {
             publisher.expect_puback(2);
         }
     }
-    assert!(reused, "66,000 messages have had {} identifiers", seen.len());
+    assert!(
+        reused,
+        "66,000 messages have had {} identifiers",
+        seen.len()
+    );
 }
 
 /// The identifiers of the two directions have nothing to do with each other.

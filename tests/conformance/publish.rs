@@ -73,7 +73,19 @@ fn topic_name_is_delivered_as_published() {
         let mut subscriber = broker.client(version, "subscriber");
         subscriber.subscribe("#", 0);
         let mut publisher = broker.client(version, "publisher");
-        for topic in ["t", "/", "a/b", "/a", "a/", "a//b", " ", "a b", "Ä/ö/日本", "$", "x$/y"] {
+        for topic in [
+            "t",
+            "/",
+            "a/b",
+            "/a",
+            "a/",
+            "a//b",
+            " ",
+            "a b",
+            "Ä/ö/日本",
+            "$",
+            "x$/y",
+        ] {
             publisher.send(Publish::new(topic, topic));
             if topic.starts_with('$') {
                 continue;
@@ -128,11 +140,21 @@ fn payload_is_delivered_byte_by_byte() {
         subscriber.subscribe("t", 2);
         let mut publisher = broker.client(version, "publisher");
         let every_byte: Vec<u8> = (0..=255).collect();
-        for payload in [&[][..], &[0], &[0; 1000], &every_byte, &every_byte.repeat(1000)] {
+        for payload in [
+            &[][..],
+            &[0],
+            &[0; 1000],
+            &every_byte,
+            &every_byte.repeat(1000),
+        ] {
             for qos in 0..=2 {
                 publisher.publish(Publish::new("t", "").payload(payload).qos(qos, 1));
                 let message = subscriber.expect_message();
-                assert!(message.payload == payload, "{} bytes came", message.payload.len());
+                assert!(
+                    message.payload == payload,
+                    "{} bytes came",
+                    message.payload.len()
+                );
             }
         }
     });

@@ -18,9 +18,13 @@ fn payload_format_indicator_is_passed_on() {
     let mut subscriber = subscriber(&broker);
     let mut publisher = broker.client(Version::V5, "publisher");
     for value in [0, 1] {
-        publisher.send(Publish::new("t", "text").property(Property::payload_format_indicator(value)));
+        publisher
+            .send(Publish::new("t", "text").property(Property::payload_format_indicator(value)));
         let properties = subscriber.expect_publish().properties;
-        assert_eq!(properties.payload_format_indicator(), Some(u32::from(value)));
+        assert_eq!(
+            properties.payload_format_indicator(),
+            Some(u32::from(value))
+        );
     }
     publisher.send(Publish::new("t", "text"));
     let properties = subscriber.expect_publish().properties;
@@ -34,7 +38,11 @@ fn response_topic_and_correlation_data_are_passed_on() {
     let mut subscriber = subscriber(&broker);
     let mut publisher = broker.client(Version::V5, "publisher");
     let every_byte: Vec<u8> = (0..=255).collect();
-    for (topic, data) in [("a", &b""[..]), ("/answers/日本", b"x"), ("a b", &every_byte)] {
+    for (topic, data) in [
+        ("a", &b""[..]),
+        ("/answers/日本", b"x"),
+        ("a b", &every_byte),
+    ] {
         for qos in 0..=2 {
             publisher.publish(
                 Publish::new("t", "request")
@@ -83,7 +91,14 @@ fn user_properties_are_passed_on_in_order() {
     let broker = start();
     let mut subscriber = subscriber(&broker);
     let mut publisher = broker.client(Version::V5, "publisher");
-    let pairs = [("b", "1"), ("a", "2"), ("b", "1"), ("", ""), ("ö", "\u{FEFF}"), ("a", "0")];
+    let pairs = [
+        ("b", "1"),
+        ("a", "2"),
+        ("b", "1"),
+        ("", ""),
+        ("ö", "\u{FEFF}"),
+        ("a", "0"),
+    ];
     for qos in 0..=2 {
         let mut publish = Publish::new("t", "x").qos(qos, 1);
         for (name, value) in pairs {
@@ -165,25 +180,48 @@ fn properties_must_keep_their_rules() {
     let broker = start();
     let twice = |property: Property| property.bytes().repeat(2);
     let cases: Vec<(&str, Vec<u8>)> = vec![
-        ("Payload Format Indicator 2", Property::payload_format_indicator(2).bytes()),
-        ("Payload Format Indicator twice", twice(Property::payload_format_indicator(0))),
-        ("Message Expiry Interval twice", twice(Property::message_expiry_interval(1))),
+        (
+            "Payload Format Indicator 2",
+            Property::payload_format_indicator(2).bytes(),
+        ),
+        (
+            "Payload Format Indicator twice",
+            twice(Property::payload_format_indicator(0)),
+        ),
+        (
+            "Message Expiry Interval twice",
+            twice(Property::message_expiry_interval(1)),
+        ),
         ("Topic Alias twice", twice(Property::topic_alias(1))),
         ("Response Topic twice", twice(Property::response_topic("r"))),
-        ("Correlation Data twice", twice(Property::correlation_data(b"c"))),
+        (
+            "Correlation Data twice",
+            twice(Property::correlation_data(b"c")),
+        ),
         ("Content Type twice", twice(Property::content_type("c"))),
-        ("a property of CONNECT", Property::receive_maximum(1).bytes()),
+        (
+            "a property of CONNECT",
+            Property::receive_maximum(1).bytes(),
+        ),
         ("Reason String", Property::reason_string("r").bytes()),
         ("no such property", vec![0x7E, 0]),
         ("property 0", vec![0x00, 0]),
         ("a value cut short", vec![0x02, 0, 0]),
-        ("a string longer than the properties", vec![0x03, 0, 9, b'x']),
+        (
+            "a string longer than the properties",
+            vec![0x03, 0, 9, b'x'],
+        ),
         ("a pair without its value", vec![0x26, 0, 1, b'x']),
     ];
     for (what, properties) in cases {
         println!("{what}");
         let mut peer = broker.client(Version::V5, "client");
-        peer.send_frame(&Frame::new(0x30).string("t").raw_properties(&properties).raw(b"x"));
+        peer.send_frame(
+            &Frame::new(0x30)
+                .string("t")
+                .raw_properties(&properties)
+                .raw(b"x"),
+        );
         peer.expect_disconnected(&[reason::MALFORMED_PACKET, reason::PROTOCOL_ERROR]);
     }
 }

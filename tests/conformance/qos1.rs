@@ -74,7 +74,10 @@ fn unacknowledged_message_is_resent_after_a_reconnect() {
             let again = subscriber.expect_publish();
             assert_eq!(again.packet_identifier, first.packet_identifier);
             assert!(again.duplicate);
-            assert_eq!((again.topic, again.payload), (first.topic.clone(), first.payload.clone()));
+            assert_eq!(
+                (again.topic, again.payload),
+                (first.topic.clone(), first.payload.clone())
+            );
             subscriber.cut();
         }
         let mut subscriber = broker.connect(persistent(version).resume());
@@ -191,7 +194,10 @@ fn foreign_puback_acknowledges_nothing() {
         subscriber.send(puback(foreign));
         subscriber.cut();
         let mut subscriber = broker.connect(persistent(version).resume());
-        assert_eq!(subscriber.expect_publish().packet_identifier, first.packet_identifier);
+        assert_eq!(
+            subscriber.expect_publish().packet_identifier,
+            first.packet_identifier
+        );
     });
 }
 

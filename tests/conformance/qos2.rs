@@ -81,7 +81,11 @@ fn pubrel_is_answered_after_a_reconnect_and_when_repeated() {
         assert_eq!(publisher.expect_pubcomp(7).reason, reason::SUCCESS);
         publisher.send(pubrel(7));
         let unknown = publisher.expect_pubcomp(7);
-        let not_found = if version == Version::V5 { reason::PACKET_IDENTIFIER_NOT_FOUND } else { 0 };
+        let not_found = if version == Version::V5 {
+            reason::PACKET_IDENTIFIER_NOT_FOUND
+        } else {
+            0
+        };
         assert_eq!(unknown.reason, not_found);
     });
 }
@@ -93,7 +97,11 @@ fn pubrel_of_an_unknown_identifier_is_answered() {
         let mut publisher = broker.client(version, "publisher");
         publisher.send(pubrel(1234));
         let answer = publisher.expect_pubcomp(1234);
-        let not_found = if version == Version::V5 { reason::PACKET_IDENTIFIER_NOT_FOUND } else { 0 };
+        let not_found = if version == Version::V5 {
+            reason::PACKET_IDENTIFIER_NOT_FOUND
+        } else {
+            0
+        };
         assert_eq!(answer.reason, not_found);
         publisher.expect_ping();
     });
@@ -350,7 +358,11 @@ fn handshakes_interleave() {
             publisher.expect_pubcomp(identifier);
         }
         let mut came: Vec<u16> = (0..10)
-            .map(|_| text(&subscriber.expect_message()).parse().expect("a number"))
+            .map(|_| {
+                text(&subscriber.expect_message())
+                    .parse()
+                    .expect("a number")
+            })
             .collect();
         came.sort_unstable();
         assert_eq!(came, (1..=10).collect::<Vec<u16>>());

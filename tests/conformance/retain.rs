@@ -22,7 +22,10 @@ fn retained_message_is_sent_to_later_subscribers() {
             let mut subscriber = broker.client(version, "subscriber");
             subscriber.subscribe(&topic, 2);
             let message = subscriber.expect_message();
-            assert_eq!((text(&message), message.topic.as_str()), ("kept", topic.as_str()));
+            assert_eq!(
+                (text(&message), message.topic.as_str()),
+                ("kept", topic.as_str())
+            );
             assert_eq!(message.qos, qos, "the QoS is kept with the message");
             assert!(message.retain);
         }
@@ -75,7 +78,10 @@ fn empty_retained_message_removes_and_is_not_stored() {
             publisher.publish(Publish::new("t", "").qos(qos, 1).retain());
             // Those who subscribe already get it as a message like any other.
             let message = present.expect_message();
-            assert_eq!((text(&message), message.qos, message.retain), ("", qos, false));
+            assert_eq!(
+                (text(&message), message.qos, message.retain),
+                ("", qos, false)
+            );
             let mut late = broker.client(version, "late");
             late.subscribe("t", 2);
             expect_no_message(&mut publisher, &mut late);
@@ -263,7 +269,12 @@ fn every_filter_of_a_subscribe_gets_its_retained_messages() {
             publisher.publish(Publish::new(topic, "kept").qos1(1).retain());
         }
         let mut subscriber = broker.client(version, "subscriber");
-        subscriber.send(Subscribe::new(1).filter("a/+", 1).filter("b/+", 0).filter("d", 2));
+        subscriber.send(
+            Subscribe::new(1)
+                .filter("a/+", 1)
+                .filter("b/+", 0)
+                .filter("d", 2),
+        );
         subscriber.expect_suback(1, &[1, 0, 2]);
         let mut came: Vec<(String, u8)> = (0..2)
             .map(|_| subscriber.expect_message())

@@ -48,7 +48,10 @@ pub(crate) fn expect_no_message(publisher: &mut Peer, subscriber: &mut Peer) {
     subscriber.subscribe("marker", 0);
     publisher.send(Publish::new("marker", "marker"));
     let next = subscriber.expect_publish();
-    assert_eq!(next.topic, "marker", "a message that should not exist: {next:?}");
+    assert_eq!(
+        next.topic, "marker",
+        "a message that should not exist: {next:?}"
+    );
     // Whatever takes another road, such as the retained messages of a subscription, gets a moment.
     subscriber.expect_nothing_within(Duration::from_millis(30));
 }

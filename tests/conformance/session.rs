@@ -24,7 +24,10 @@ fn clean_start_discards_the_session() {
         peer.disconnect();
 
         let peer = broker.connect(persistent.resume());
-        assert!(!peer.connack().session_present, "the old session is gone for good");
+        assert!(
+            !peer.connack().session_present,
+            "the old session is gone for good"
+        );
     });
 }
 
@@ -88,8 +91,7 @@ fn v5_session_is_discarded_after_its_expiry_interval() {
     let broker = start();
     let mut watcher = broker.client(Version::V5, "watcher");
     watcher.subscribe("ended", 0);
-    let will = nexum_harness::Will::new("ended", "")
-        .property(Property::will_delay_interval(3600));
+    let will = nexum_harness::Will::new("ended", "").property(Property::will_delay_interval(3600));
     let connect = Connect::new(Version::V5, "client")
         .property(Property::session_expiry_interval(1))
         .will(will);
@@ -105,8 +107,8 @@ fn v5_session_is_discarded_after_its_expiry_interval() {
 #[test]
 fn v5_session_outlives_its_connection_until_it_expires() {
     let broker = start();
-    let connect = Connect::new(Version::V5, "client")
-        .property(Property::session_expiry_interval(30));
+    let connect =
+        Connect::new(Version::V5, "client").property(Property::session_expiry_interval(30));
     let mut peer = broker.connect(connect.clone());
     peer.subscribe("t", 1);
     peer.cut();
@@ -122,8 +124,9 @@ fn session_lasts_as_long_as_its_connection() {
     each_version(|broker, version| {
         let connect = match version {
             Version::V311 => Connect::new(version, "client"),
-            Version::V5 => Connect::new(version, "client")
-                .property(Property::session_expiry_interval(1)),
+            Version::V5 => {
+                Connect::new(version, "client").property(Property::session_expiry_interval(1))
+            }
         };
         let mut peer = broker.connect(connect);
         peer.subscribe("t", 1);
@@ -139,8 +142,8 @@ fn session_lasts_as_long_as_its_connection() {
 #[test]
 fn v5_reconnecting_stops_the_expiry() {
     let broker = start();
-    let connect = Connect::new(Version::V5, "client")
-        .property(Property::session_expiry_interval(2));
+    let connect =
+        Connect::new(Version::V5, "client").property(Property::session_expiry_interval(2));
     let mut peer = broker.connect(connect.clone());
     peer.subscribe("t", 1);
     peer.cut();
@@ -169,8 +172,8 @@ fn v5_disconnect_may_shorten_the_expiry() {
 #[test]
 fn v5_disconnect_may_lengthen_the_expiry() {
     let broker = start();
-    let connect = Connect::new(Version::V5, "client")
-        .property(Property::session_expiry_interval(1));
+    let connect =
+        Connect::new(Version::V5, "client").property(Property::session_expiry_interval(1));
     let mut peer = broker.connect(connect.clone());
     peer.send(Disconnect::normal().property(Property::session_expiry_interval(3600)));
     peer.expect_closed();
@@ -196,8 +199,8 @@ fn v5_disconnect_cannot_turn_the_expiry_on() {
 #[test]
 fn v5_session_may_never_expire() {
     let broker = start();
-    let connect = Connect::new(Version::V5, "client")
-        .property(Property::session_expiry_interval(u32::MAX));
+    let connect =
+        Connect::new(Version::V5, "client").property(Property::session_expiry_interval(u32::MAX));
     let peer = broker.connect(connect.clone());
     let granted = peer.connack().properties.session_expiry_interval();
     assert_ne!(granted, Some(0));

@@ -208,7 +208,10 @@ fn plain_and_shared_subscription_live_side_by_side() {
         let mut publisher = broker.client(version, "publisher");
         publisher.publish(Publish::new("t", "x").qos1(1));
         publisher.send(Publish::new("marker", ""));
-        let mut qos: Vec<u8> = messages(&mut peer).iter().map(|message| message.qos).collect();
+        let mut qos: Vec<u8> = messages(&mut peer)
+            .iter()
+            .map(|message| message.qos)
+            .collect();
         qos.sort_unstable();
         // One for each, or one for both.
         assert!(qos == [0, 1] || qos == [1], "{qos:?}");

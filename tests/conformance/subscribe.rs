@@ -2,9 +2,7 @@
 
 use std::time::Duration;
 
-use nexum_harness::{
-    Connect, Frame, Packet, Publish, Received, Subscribe, Version, reason,
-};
+use nexum_harness::{Connect, Frame, Packet, Publish, Received, Subscribe, Version, reason};
 
 use crate::scene::{each_version, expect_no_message, start, text};
 
@@ -56,7 +54,12 @@ fn every_filter_has_its_code_in_order() {
 fn refused_filter_has_a_failure_code_in_its_place() {
     each_version(|broker, version| {
         let mut peer = broker.client(version, "client");
-        peer.send(Subscribe::new(1).filter("a", 1).filter("b/#/c", 1).filter("d", 2));
+        peer.send(
+            Subscribe::new(1)
+                .filter("a", 1)
+                .filter("b/#/c", 1)
+                .filter("d", 2),
+        );
         let failure = match version {
             Version::V311 => reason::UNSPECIFIED_ERROR,
             Version::V5 => reason::TOPIC_FILTER_INVALID,
@@ -205,7 +208,10 @@ fn messages_in_flight_outlive_a_replacement() {
         peer.cut();
         let mut peer = broker.connect(persistent.resume());
         let again = peer.expect_message();
-        assert_eq!((again.packet_identifier, again.qos), (first.packet_identifier, 1));
+        assert_eq!(
+            (again.packet_identifier, again.qos),
+            (first.packet_identifier, 1)
+        );
     });
 }
 
@@ -229,7 +235,10 @@ fn subscribe_may_have_a_thousand_filters() {
     each_version(|broker, version| {
         let mut peer = broker.client(version, "client");
         let subscribe = (0..1000).fold(Subscribe::new(1), |subscribe, number| {
-            subscribe.filter(&format!("t/{number}"), u8::try_from(number % 3).expect("below 3"))
+            subscribe.filter(
+                &format!("t/{number}"),
+                u8::try_from(number % 3).expect("below 3"),
+            )
         });
         let granted: Vec<u8> = subscribe.filters.iter().map(|(_, qos)| *qos).collect();
         peer.send(subscribe);

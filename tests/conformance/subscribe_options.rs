@@ -44,7 +44,11 @@ fn no_local_is_an_option_of_one_subscription() {
     peer.subscribe("a/b", 1 | Subscribe::NO_LOCAL);
     peer.subscribe("a/+", 0);
     peer.publish(Publish::new("a/b", "own").qos1(1));
-    assert_eq!(peer.expect_message().qos, 0, "that of the subscription without No Local");
+    assert_eq!(
+        peer.expect_message().qos,
+        0,
+        "that of the subscription without No Local"
+    );
     // Replaced, the option is gone.
     peer.subscribe("a/b", 1);
     peer.publish(Publish::new("a/b", "own").qos1(2));
@@ -81,12 +85,18 @@ fn no_local_on_a_shared_subscription_is_a_protocol_error() {
 fn properties_must_keep_their_rules() {
     let broker = start();
     let cases: Vec<(&str, Vec<u8>)> = vec![
-        ("Subscription Identifier 0", Property::subscription_identifier(0).bytes()),
+        (
+            "Subscription Identifier 0",
+            Property::subscription_identifier(0).bytes(),
+        ),
         (
             "Subscription Identifier twice",
             Property::subscription_identifier(1).bytes().repeat(2),
         ),
-        ("Subscription Identifier of five bytes", vec![0x0B, 0xFF, 0xFF, 0xFF, 0xFF, 0x01]),
+        (
+            "Subscription Identifier of five bytes",
+            vec![0x0B, 0xFF, 0xFF, 0xFF, 0xFF, 0x01],
+        ),
         ("a property of PUBLISH", Property::topic_alias(1).bytes()),
         ("Reason String", Property::reason_string("r").bytes()),
         ("no such property", vec![0x7F, 0]),
@@ -94,7 +104,13 @@ fn properties_must_keep_their_rules() {
     for (what, properties) in cases {
         println!("{what}");
         let mut peer = broker.client(Version::V5, "client");
-        peer.send_frame(&Frame::new(0x82).u16(1).raw_properties(&properties).string("t").u8(0));
+        peer.send_frame(
+            &Frame::new(0x82)
+                .u16(1)
+                .raw_properties(&properties)
+                .string("t")
+                .u8(0),
+        );
         peer.expect_disconnected(&[reason::MALFORMED_PACKET, reason::PROTOCOL_ERROR]);
     }
 }

@@ -118,7 +118,10 @@ fn retained_message_carries_the_identifier_of_its_subscription() {
     publisher.publish(Publish::new("t", "kept").qos1(1).retain());
     subscribe(&mut peer, "#", 1, Some(1));
     let first = peer.expect_message();
-    assert_eq!((first.retain, first.properties.subscription_identifiers()), (true, vec![1]));
+    assert_eq!(
+        (first.retain, first.properties.subscription_identifiers()),
+        (true, vec![1])
+    );
     // Only the new subscription's: the message answers that one.
     subscribe(&mut peer, "t", 1, Some(2));
     let second = peer.expect_message();
@@ -139,7 +142,10 @@ fn identifier_is_part_of_the_session() {
     let mut peer = broker.connect(connect.resume());
     publisher.publish(Publish::new("t", "live").qos1(2));
     for _ in 0..2 {
-        assert_eq!(peer.expect_message().properties.subscription_identifiers(), [6]);
+        assert_eq!(
+            peer.expect_message().properties.subscription_identifiers(),
+            [6]
+        );
     }
 }
 

@@ -1,6 +1,8 @@
 //! A second connection of one client (section 3.1.4 of both specifications).
 
-use nexum_harness::{Broker, Connect, Packet, Property, Publish, Received, Version, Will, puback, reason};
+use nexum_harness::{
+    Broker, Connect, Packet, Property, Publish, Received, Version, Will, puback, reason,
+};
 use std::time::Duration;
 
 use crate::scene::{each_version, expect_no_message, start};

@@ -99,13 +99,25 @@ fn alias_is_forgotten_with_its_connection() {
     let broker = start();
     let connect = Connect::new(Version::V5, "client").persistent();
     let mut peer = broker.connect(connect.clone());
-    peer.publish(Publish::new("t", "x").qos1(1).property(Property::topic_alias(1)));
-    peer.publish(Publish::new("", "x").qos1(2).property(Property::topic_alias(1)));
+    peer.publish(
+        Publish::new("t", "x")
+            .qos1(1)
+            .property(Property::topic_alias(1)),
+    );
+    peer.publish(
+        Publish::new("", "x")
+            .qos1(2)
+            .property(Property::topic_alias(1)),
+    );
     peer.cut();
     // The session is the same, the connection is not.
     let mut peer = broker.connect(connect.resume());
     assert!(peer.connack().session_present);
-    peer.send(Publish::new("", "x").qos1(3).property(Property::topic_alias(1)));
+    peer.send(
+        Publish::new("", "x")
+            .qos1(3)
+            .property(Property::topic_alias(1)),
+    );
     peer.expect_disconnected(&[reason::PROTOCOL_ERROR, reason::TOPIC_ALIAS_INVALID]);
 }
 

@@ -3,9 +3,7 @@
 use std::collections::BTreeSet;
 use std::time::Duration;
 
-use nexum_harness::{
-    Broker, Packet, Publish, Received, Subscribe, Unsubscribe, Version, reason,
-};
+use nexum_harness::{Broker, Packet, Publish, Received, Subscribe, Unsubscribe, Version, reason};
 
 use crate::scene::{each_version, expect_no_message};
 
@@ -30,7 +28,11 @@ fn expect_matches(broker: &Broker, version: Version, topics: &[&str], cases: &[(
             if message.payload == b"end" {
                 break;
             }
-            assert!(came.insert(message.topic.clone()), "{} came twice", message.topic);
+            assert!(
+                came.insert(message.topic.clone()),
+                "{} came twice",
+                message.topic
+            );
         }
         let expected: BTreeSet<String> = expected.iter().map(|topic| (*topic).to_owned()).collect();
         assert_eq!(came, expected, "with the filter {filter:?}");
@@ -105,12 +107,18 @@ fn single_level_wildcard_matches_exactly_one_level() {
                 "a/tennis/b",
             ],
             &[
-                ("sport/tennis/+", &["sport/tennis/player1", "sport/tennis/player2"]),
+                (
+                    "sport/tennis/+",
+                    &["sport/tennis/player1", "sport/tennis/player2"],
+                ),
                 ("sport/+", &["sport/"]),
                 ("+", &["sport", "finance"]),
                 ("+/+", &["sport/", "/finance", "/"]),
                 ("/+", &["/finance", "/"]),
-                ("+/tennis/+", &["sport/tennis/player1", "sport/tennis/player2", "a/tennis/b"]),
+                (
+                    "+/tennis/+",
+                    &["sport/tennis/player1", "sport/tennis/player2", "a/tennis/b"],
+                ),
                 (
                     "+/tennis/#",
                     &[
@@ -121,7 +129,15 @@ fn single_level_wildcard_matches_exactly_one_level() {
                     ],
                 ),
                 ("sport/+/player1", &["sport/tennis/player1"]),
-                ("+/+/+", &["sport/tennis/player1", "sport/tennis/player2", "//", "a/tennis/b"]),
+                (
+                    "+/+/+",
+                    &[
+                        "sport/tennis/player1",
+                        "sport/tennis/player2",
+                        "//",
+                        "a/tennis/b",
+                    ],
+                ),
                 ("//", &["//"]),
                 ("/", &["/"]),
                 ("+/", &["sport/", "/"]),
@@ -135,9 +151,29 @@ fn single_level_wildcard_matches_exactly_one_level() {
 fn topics_match_without_any_normalisation() {
     // Composed and decomposed, case, blanks, slashes, a look-alike, a noncharacter.
     const TOPICS: &[&str] = &[
-        "caf\u{e9}", "cafe\u{301}", "CAF\u{c9}", "accounts", "ACCOUNTS", "Accounts", " accounts",
-        "accounts ", "account s", "/accounts", "accounts/", "a/b", "a//b", "a/./b", "a/../b",
-        "%61", "a%2Fb", "a\\b", "\u{410}", "A", "\u{FEFF}A", "*", "?",
+        "caf\u{e9}",
+        "cafe\u{301}",
+        "CAF\u{c9}",
+        "accounts",
+        "ACCOUNTS",
+        "Accounts",
+        " accounts",
+        "accounts ",
+        "account s",
+        "/accounts",
+        "accounts/",
+        "a/b",
+        "a//b",
+        "a/./b",
+        "a/../b",
+        "%61",
+        "a%2Fb",
+        "a\\b",
+        "\u{410}",
+        "A",
+        "\u{FEFF}A",
+        "*",
+        "?",
     ];
     each_version(|broker, version| {
         let cases: Vec<(&str, &[&str])> = TOPICS
@@ -240,7 +276,16 @@ fn expect_filter_refused(broker: &Broker, version: Version, filter: &str) {
 #[test]
 fn multi_level_wildcard_stands_alone_and_last() {
     each_version(|broker, version| {
-        for filter in ["sport/tennis#", "sport/tennis/#/ranking", "##", "#/", "#/a", "a#", "/#a", "a/##"] {
+        for filter in [
+            "sport/tennis#",
+            "sport/tennis/#/ranking",
+            "##",
+            "#/",
+            "#/a",
+            "a#",
+            "/#a",
+            "a/##",
+        ] {
             expect_filter_refused(broker, version, filter);
         }
     });

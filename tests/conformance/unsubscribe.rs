@@ -88,7 +88,11 @@ fn every_filter_has_its_code_in_one_answer() {
 fn unsubscribe_without_a_filter_is_a_protocol_error() {
     each_version(|broker, version| {
         let frame = Frame::new(0xA2).u16(1);
-        let frame = if version == Version::V5 { frame.properties(&[]) } else { frame };
+        let frame = if version == Version::V5 {
+            frame.properties(&[])
+        } else {
+            frame
+        };
         let mut peer = broker.client(version, "client");
         peer.send_frame(&frame);
         peer.expect_disconnected(MALFORMED);
@@ -148,7 +152,10 @@ fn deliveries_under_way_are_completed() {
                 other => panic!("expected PUBLISH, got {other:?}"),
             })
             .collect();
-        assert_eq!(identifiers, [first.packet_identifier, second.packet_identifier]);
+        assert_eq!(
+            identifiers,
+            [first.packet_identifier, second.packet_identifier]
+        );
         peer.send(puback(first.packet_identifier));
         peer.send(pubrec(second.packet_identifier));
         peer.expect_pubrel(second.packet_identifier);
@@ -180,14 +187,22 @@ fn unsubscribing_is_part_of_the_session() {
 fn v5_properties_must_keep_their_rules() {
     let broker = start();
     for (what, properties) in [
-        ("a property of SUBSCRIBE", Property::subscription_identifier(1).bytes()),
+        (
+            "a property of SUBSCRIBE",
+            Property::subscription_identifier(1).bytes(),
+        ),
         ("Reason String", Property::reason_string("r").bytes()),
         ("no such property", vec![0x7F, 0]),
         ("a pair cut short", vec![0x26, 0, 1, b'a']),
     ] {
         println!("{what}");
         let mut peer = broker.client(Version::V5, "client");
-        peer.send_frame(&Frame::new(0xA2).u16(1).raw_properties(&properties).string("t"));
+        peer.send_frame(
+            &Frame::new(0xA2)
+                .u16(1)
+                .raw_properties(&properties)
+                .string("t"),
+        );
         peer.expect_disconnected(MALFORMED);
     }
 }

@@ -22,7 +22,10 @@ const ILL_FORMED: &[(&str, &[u8])] = &[
     ("an overlong form of four bytes", &[0xF0, 0x80, 0x80, 0xAF]),
     ("the first surrogate U+D800", &[0xED, 0xA0, 0x80]),
     ("the last surrogate U+DFFF", &[0xED, 0xBF, 0xBF]),
-    ("a pair of surrogates", &[0xED, 0xA0, 0xBD, 0xED, 0xB8, 0x80]),
+    (
+        "a pair of surrogates",
+        &[0xED, 0xA0, 0xBD, 0xED, 0xB8, 0x80],
+    ),
     ("beyond U+10FFFF", &[0xF4, 0x90, 0x80, 0x80]),
     ("a sequence of five bytes", &[0xF8, 0x88, 0x80, 0x80, 0x80]),
     ("U+0000", &[0x00]),
@@ -82,7 +85,9 @@ fn will_topic_must_be_utf8() {
     each_version(|broker, version| {
         expect_connect_refused(broker, version, |bytes| {
             let frame = connect_head(version, CLEAN | 0x04).string("client");
-            no_properties(version, frame).binary(bytes).binary(b"payload")
+            no_properties(version, frame)
+                .binary(bytes)
+                .binary(b"payload")
         });
     });
 }
@@ -93,7 +98,9 @@ fn will_topic_must_be_utf8() {
 fn user_name_must_be_utf8() {
     each_version(|broker, version| {
         expect_connect_refused(broker, version, |bytes| {
-            connect_head(version, CLEAN | 0x80).string("client").binary(bytes)
+            connect_head(version, CLEAN | 0x80)
+                .string("client")
+                .binary(bytes)
         });
     });
 }
@@ -115,7 +122,9 @@ fn topic_name_must_be_utf8() {
 fn topic_filter_of_subscribe_must_be_utf8() {
     each_version(|broker, version| {
         expect_packet_refused(broker, version, |bytes| {
-            no_properties(version, Frame::new(0x82).u16(1)).binary(bytes).u8(0)
+            no_properties(version, Frame::new(0x82).u16(1))
+                .binary(bytes)
+                .u8(0)
         });
     });
 }
@@ -197,13 +206,23 @@ fn v5_both_strings_of_a_user_property_must_be_utf8() {
         Frame::new(0).u8(0x26).binary(name).binary(value).bytes()[2..].to_vec()
     };
     expect_packet_refused(&broker, Version::V5, |bytes| {
-        Frame::new(0x30).string("t").raw_properties(&pair(bytes, b"value")).raw(b"x")
+        Frame::new(0x30)
+            .string("t")
+            .raw_properties(&pair(bytes, b"value"))
+            .raw(b"x")
     });
     expect_packet_refused(&broker, Version::V5, |bytes| {
-        Frame::new(0x30).string("t").raw_properties(&pair(b"name", bytes)).raw(b"x")
+        Frame::new(0x30)
+            .string("t")
+            .raw_properties(&pair(b"name", bytes))
+            .raw(b"x")
     });
     expect_packet_refused(&broker, Version::V5, |bytes| {
-        Frame::new(0x82).u16(1).raw_properties(&pair(bytes, bytes)).string("t").u8(0)
+        Frame::new(0x82)
+            .u16(1)
+            .raw_properties(&pair(bytes, bytes))
+            .string("t")
+            .u8(0)
     });
     expect_connect_refused(&broker, Version::V5, |bytes| {
         Frame::new(0x10)
@@ -225,13 +244,25 @@ fn every_well_formed_string_is_accepted() {
         subscriber.subscribe("u/+", 0);
         let mut publisher = broker.client(version, "publisher");
         for text in [
-            " ", "~", "\u{A0}", "\u{7FF}", "\u{800}", "\u{D7FF}", "\u{E000}", "\u{FFFD}",
-            "\u{10000}", "\u{10FFFD}", "\u{1F469}\u{200D}\u{1F680}",
+            " ",
+            "~",
+            "\u{A0}",
+            "\u{7FF}",
+            "\u{800}",
+            "\u{D7FF}",
+            "\u{E000}",
+            "\u{FFFD}",
+            "\u{10000}",
+            "\u{10FFFD}",
+            "\u{1F469}\u{200D}\u{1F680}",
         ] {
             let topic = format!("u/{text}");
             publisher.send(Publish::new(&topic, text));
             let message = subscriber.expect_publish();
-            assert_eq!((message.topic, message.payload), (topic, text.as_bytes().to_vec()));
+            assert_eq!(
+                (message.topic, message.payload),
+                (topic, text.as_bytes().to_vec())
+            );
         }
     });
 }
@@ -242,7 +273,15 @@ fn every_well_formed_string_is_accepted() {
 #[test]
 fn discouraged_characters_are_passed_on_or_refused() {
     each_version(|broker, version| {
-        for text in ["\u{1}", "\u{1F}", "\u{7F}", "\u{9F}", "\u{FFFF}", "\u{FDD0}", "\u{1FFFE}"] {
+        for text in [
+            "\u{1}",
+            "\u{1F}",
+            "\u{7F}",
+            "\u{9F}",
+            "\u{FFFF}",
+            "\u{FDD0}",
+            "\u{1FFFE}",
+        ] {
             println!("{text:?}");
             let mut subscriber = broker.client(version, "subscriber");
             subscriber.subscribe("u/+", 0);
@@ -275,8 +314,14 @@ fn byte_order_mark_is_a_character_like_any_other() {
         publisher.send(Publish::new("\u{FEFF}t", "with"));
         publisher.send(Publish::new("t", "without"));
         let message = with.expect_publish();
-        assert_eq!((message.topic.as_str(), message.payload), ("\u{FEFF}t", b"with".to_vec()));
+        assert_eq!(
+            (message.topic.as_str(), message.payload),
+            ("\u{FEFF}t", b"with".to_vec())
+        );
         let message = without.expect_publish();
-        assert_eq!((message.topic.as_str(), message.payload), ("t", b"without".to_vec()));
+        assert_eq!(
+            (message.topic.as_str(), message.payload),
+            ("t", b"without".to_vec())
+        );
     });
 }

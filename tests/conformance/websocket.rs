@@ -1,8 +1,6 @@
 //! MQTT over WebSocket (chapter 6 of both specifications).
 
-use nexum_harness::{
-    Broker, Connect, Packet, Publish, Version, WebSocket, WebSocketFrame,
-};
+use nexum_harness::{Broker, Connect, Packet, Publish, Version, WebSocket, WebSocketFrame};
 
 use crate::scene::{builder, text};
 
@@ -159,7 +157,10 @@ fn packets_may_be_spread_over_continuation_frames() {
         socket.send_frame(false, BINARY, &[0xC0]);
         socket.send_frame(true, WebSocketFrame::PING, b"hello");
         let pong = socket.recv_frame().expect("a ping is answered");
-        assert_eq!((pong.opcode, &pong.payload[..]), (WebSocketFrame::PONG, &b"hello"[..]));
+        assert_eq!(
+            (pong.opcode, &pong.payload[..]),
+            (WebSocketFrame::PONG, &b"hello"[..])
+        );
         socket.send_frame(false, WebSocketFrame::CONTINUATION, &[]);
         socket.send_frame(true, WebSocketFrame::CONTINUATION, &[0]);
         assert_eq!(expect_binary(&mut socket), PINGRESP);

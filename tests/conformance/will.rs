@@ -117,7 +117,9 @@ fn will_without_retain_is_not_retained() {
     each_version(|broker, version| {
         let mut watcher = watcher(broker, version);
         let will = Will::new("will/t", "fleeting").qos(1);
-        broker.connect(Connect::new(version, "client").will(will)).cut();
+        broker
+            .connect(Connect::new(version, "client").will(will))
+            .cut();
         assert!(!watcher.expect_message().retain);
         let mut late = broker.client(version, "late");
         late.subscribe("will/t", 1);
@@ -132,7 +134,9 @@ fn will_with_retain_is_retained() {
     each_version(|broker, version| {
         let mut watcher = watcher(broker, version);
         let will = Will::new("will/t", "kept").qos(1).retain();
-        broker.connect(Connect::new(version, "client").will(will)).cut();
+        broker
+            .connect(Connect::new(version, "client").will(will))
+            .cut();
         watcher.expect_message();
         let mut late = broker.client(version, "late");
         late.subscribe("will/t", 1);
@@ -152,7 +156,9 @@ fn empty_retained_will_removes_the_retained_message() {
         let mut watcher = watcher(broker, version);
         assert_eq!(watcher.expect_message().payload, b"kept");
         let will = Will::new("will/t", "").retain();
-        broker.connect(Connect::new(version, "client").will(will)).cut();
+        broker
+            .connect(Connect::new(version, "client").will(will))
+            .cut();
         assert_eq!(watcher.expect_message().payload, b"");
         let mut late = broker.client(version, "late");
         late.subscribe("will/t", 1);
@@ -172,7 +178,10 @@ fn v5_will_waits_for_its_delay() {
     watcher.expect_nothing_within(Duration::from_millis(700));
     assert_eq!(watcher.expect_publish().payload, b"late");
     let waited = lost.elapsed();
-    assert!(waited >= Duration::from_millis(950), "already after {waited:?}");
+    assert!(
+        waited >= Duration::from_millis(950),
+        "already after {waited:?}"
+    );
     assert!(waited < Duration::from_secs(4), "only after {waited:?}");
 }
 
@@ -197,7 +206,9 @@ fn v5_will_is_published_when_the_session_ends_before_its_delay() {
     let broker = start();
     let mut watcher = watcher(&broker, Version::V5);
     let will = Will::new("will/t", "now").property(Property::will_delay_interval(3600));
-    broker.connect(Connect::new(Version::V5, "client").will(will)).cut();
+    broker
+        .connect(Connect::new(Version::V5, "client").will(will))
+        .cut();
     assert_eq!(watcher.expect_publish().payload, b"now");
 }
 
@@ -230,9 +241,14 @@ fn v5_will_properties_are_those_of_its_message() {
         .property(Property::user("", ""))
         .property(Property::message_expiry_interval(100))
         .property(Property::will_delay_interval(0));
-    broker.connect(Connect::new(Version::V5, "client").will(will)).cut();
+    broker
+        .connect(Connect::new(Version::V5, "client").will(will))
+        .cut();
     let properties = watcher.expect_publish().properties;
-    assert_eq!(properties.user(), [("b", "1"), ("a", "2"), ("b", "3"), ("", "")]);
+    assert_eq!(
+        properties.user(),
+        [("b", "1"), ("a", "2"), ("b", "3"), ("", "")]
+    );
     assert_eq!(properties.payload_format_indicator(), Some(1));
     assert_eq!(properties.content_type(), Some("text/plain"));
     assert_eq!(properties.response_topic(), Some("answer/here"));
@@ -269,7 +285,9 @@ fn will_is_queued_for_sessions_that_are_away() {
         away.disconnect();
         let mut watcher = watcher(broker, version);
         let will = Will::new("will/t", "last words").qos(1);
-        broker.connect(Connect::new(version, "client").will(will)).cut();
+        broker
+            .connect(Connect::new(version, "client").will(will))
+            .cut();
         watcher.expect_message();
         let mut away = broker.connect(connect.resume());
         assert_eq!(away.expect_message().payload, b"last words");
