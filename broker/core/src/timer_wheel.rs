@@ -17,36 +17,32 @@ pub(crate) struct TimerWheel<T> {
     slots: Box<[Vec<(u64, T)>]>,
     /// The next tick to be looked at.
     tick: u64,
-    armed: usize,
+    /// The first tick from there whose slot is occupied, if one is: asked for every turn.
+    occupied: Option<u64>,
 }
 
 impl<T> TimerWheel<T> {
     pub(crate) fn new() -> TimerWheel<T> {
-        TimerWheel { slots: (0..SLOTS).map(|_| Vec::new()).collect(), tick: 0, armed: 0 }
+        TimerWheel { slots: (0..SLOTS).map(|_| Vec::new()).collect(), tick: 0, occupied: None }
     }
 
     pub(crate) fn arm(&mut self, at: Time, timer: T) {
         let tick = at.as_micros().div_ceil(TICK_MICROS).max(self.tick);
         self.slots[tick as usize % SLOTS].push((tick, timer));
-        self.armed += 1;
+        // A timer of a later round wakes once a turn.
+        let looked_at = self.tick + (tick - self.tick) % SLOTS as u64;
+        self.occupied = Some(self.occupied.map_or(looked_at, |tick| tick.min(looked_at)));
     }
 
     /// When [`fire`](Self::fire) has something to look at next.
     pub(crate) fn next_tick(&self) -> Option<Time> {
-        if self.armed == 0 {
-            return None;
-        }
-        // Only occupied slots are worth waking for; a timer of a later round wakes once a turn.
-        (0..SLOTS as u64)
-            .map(|ahead| self.tick + ahead)
-            .find(|tick| !self.slots[*tick as usize % SLOTS].is_empty())
-            .map(|tick| Time::from_micros(tick * TICK_MICROS))
+        self.occupied.map(|tick| Time::from_micros(tick * TICK_MICROS))
     }
 
     /// Moves every timer due at `now` into `due`.
     pub(crate) fn fire(&mut self, now: Time, due: &mut Vec<T>) {
         let now = now.as_micros() / TICK_MICROS;
-        if self.armed == 0 {
+        if self.occupied.is_none_or(|tick| tick > now) {
             self.tick = self.tick.max(now + 1);
             return;
         }
@@ -58,7 +54,6 @@ impl<T> TimerWheel<T> {
             while kept < slot.len() {
                 if slot[kept].0 <= now {
                     due.push(slot.swap_remove(kept).1);
-                    self.armed -= 1;
                 } else {
                     kept += 1;
                 }
@@ -69,6 +64,8 @@ impl<T> TimerWheel<T> {
             self.tick += 1;
         }
         self.tick = self.tick.max(now + 1);
+        self.occupied = (self.tick..self.tick + SLOTS as u64)
+            .find(|tick| !self.slots[*tick as usize % SLOTS].is_empty());
     }
 }
 
