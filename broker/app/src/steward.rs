@@ -1,7 +1,7 @@
 //! What the program does beside serving: it heeds signals and publishes the broker's own report.
 //!
-//! SIGTERM and SIGINT end the broker in good order, a second one at once. SIGHUP reloads
-//! certificates and users.
+//! SIGTERM and SIGINT end the broker in good order, however often they come: supervisors send them to
+//! the process and to its group at once. SIGHUP reloads certificates and users.
 
 use std::io;
 use std::sync::Arc;
@@ -71,7 +71,6 @@ impl Steward {
             mut hang_up,
             mut report,
         } = self;
-        let mut ending = false;
         runtime.block_on(async {
             loop {
                 let name = tokio::select! {
@@ -88,14 +87,10 @@ impl Steward {
                         continue;
                     }
                 };
-                if ending {
-                    eprintln!("nexum: {name} again, ending at once");
-                    std::process::exit(1);
-                }
                 tracing::info!("ending on {name}");
-                ending = true;
-                report = None;
                 broker.shut_down();
+                // Signals stay caught, and nobody heeds them any more.
+                return;
             }
         });
     }

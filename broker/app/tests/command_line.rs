@@ -296,6 +296,18 @@ fn either_signal_ends_it_in_good_order() {
 }
 
 #[test]
+fn a_signal_that_comes_twice_is_heeded_once() {
+    // GNU timeout does this: it signals the process and then its group.
+    let (running, _) = Running::start(&ON_FREE_PORTS);
+    let twice = format!("kill -TERM {0}; kill -TERM {0} || true", running.child.id());
+    let sent = Command::new("sh").args(["-c", &twice]).status();
+    assert!(sent.expect("every Unix has a shell").success());
+    let (status, log) = running.end();
+    assert_eq!(status.code(), Some(0), "{log}");
+    assert!(log.trim_end().ends_with("ended"), "{log}");
+}
+
+#[test]
 fn a_hang_up_reloads_and_nothing_ends() {
     let (mut running, _) = Running::start(&ON_FREE_PORTS);
     running.signal("HUP");
