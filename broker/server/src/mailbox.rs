@@ -144,10 +144,7 @@ mod tests {
             }
             assert_eq!(rings.0.load(Ordering::Relaxed), round);
             assert!(mailbox.take(&mut letters).is_empty());
-            assert_eq!(
-                letters.drain(..).collect::<Vec<_>>(),
-                (0..10).collect::<Vec<_>>()
-            );
+            assert_eq!(std::mem::take(&mut letters), (0..10).collect::<Vec<_>>());
         }
     }
 

@@ -73,6 +73,8 @@ pub(crate) struct ShardLoop {
     /// When sockets that are closing or not yet open are given up.
     deadlines: BTreeSet<(Time, Token)>,
     alarm: Alarm,
+    /// When the core wanted its timers looked at, as of the end of the last turn.
+    core_due: Option<Time>,
     report: Report,
     /// When what this turn delivers was received, at the earliest.
     since: Time,
@@ -133,6 +135,7 @@ impl ShardLoop {
             congested: Vec::new(),
             deadlines: BTreeSet::new(),
             alarm: Alarm::new(),
+            core_due: None,
             report: Report::default(),
             since: Time::ZERO,
             draining: None,
@@ -146,7 +149,7 @@ impl ShardLoop {
         self.report.begin_turn(self.shard.counters());
         self.read_letters(now);
         self.look_at_sockets(now);
-        if self.shard.poll_timeout().is_some_and(|due| due <= now) {
+        if self.core_due.is_some_and(|due| due <= now) {
             self.shard.handle_timeout(now);
         }
         self.give_up_overdue(now);

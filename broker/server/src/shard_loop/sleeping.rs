@@ -9,6 +9,7 @@ use super::ShardLoop;
 impl ShardLoop {
     /// Makes sure that the next turn begins when there is something to do.
     pub(super) fn sleep(&mut self, now: Time, cx: &mut Context<'_>) {
+        self.core_due = self.shard.poll_timeout();
         // What is held back is looked at when the other shard has emptied its mailbox: it rings.
         if !self.pending.is_empty() && self.congested.is_empty() {
             // The runtime asks the kernel for events before it runs this task again.
@@ -16,7 +17,7 @@ impl ShardLoop {
             return;
         }
         let due = [
-            self.shard.poll_timeout(),
+            self.core_due,
             self.deadlines.first().map(|(deadline, _)| *deadline),
             self.draining,
             self.report.due(),

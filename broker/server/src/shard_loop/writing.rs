@@ -11,6 +11,10 @@ use super::ShardLoop;
 /// Pieces handed to one `writev`: 32 large payloads with their headers.
 const SLICES: usize = 64;
 
+/// Pieces asked for first: small messages are one, and clearing room for many takes longer than
+/// asking again.
+const FEW_SLICES: usize = 4;
+
 impl ShardLoop {
     /// Sends what waits for a connection, as far as its socket takes it.
     pub(super) fn flush(&mut self, key: ConnectionKey, now: Time) {
@@ -23,13 +27,16 @@ impl ShardLoop {
                 return;
             }
             let mut cx = Context::from_waker(&link.waker);
-            let mut slices = [IoSlice::new(&[]); SLICES];
-            let count = self.shard.transmit(key, &mut slices);
-            let written = if count > 0 {
-                link.transport.poll_write(&mut cx, &slices[..count])
-            } else {
+            let mut few = [IoSlice::new(&[]); FEW_SLICES];
+            let written = match self.shard.transmit(key, &mut few) {
                 // What a layer holds back: TLS records, an answer to a Ping.
-                link.transport.poll_flush(&mut cx).map_ok(|()| 0)
+                0 => link.transport.poll_flush(&mut cx).map_ok(|()| 0),
+                FEW_SLICES => {
+                    let mut slices = [IoSlice::new(&[]); SLICES];
+                    let count = self.shard.transmit(key, &mut slices);
+                    link.transport.poll_write(&mut cx, &slices[..count])
+                }
+                count => link.transport.poll_write(&mut cx, &few[..count]),
             };
             match written {
                 Poll::Ready(Ok(0)) => break,

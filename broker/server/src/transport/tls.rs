@@ -2,7 +2,7 @@
 //!
 //! tokio-rustls makes the handshake; from then on the TLS machine is driven here, because
 //! a stream that reads for itself asks the kernel for four KiB at a time and brings a buffer per
-//! connection. Here one read of up to 64 KiB lands in the shard's buffer and is decrypted from
+//! connection. Here one large read lands in the shard's buffer and is decrypted from
 //! there, and records leave with one `writev`.
 
 use std::io::{self, IoSlice, Read, Write};
