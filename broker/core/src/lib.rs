@@ -20,6 +20,7 @@
 //!     shards: 1,
 //!     limits: Arc::new(Limits::default()),
 //!     seed: 7,
+//!     authentication_methods: Arc::from([]),
 //! });
 //! let origin = ConnectionOrigin {
 //!     address: None,
@@ -44,6 +45,7 @@ mod admission;
 mod connection;
 mod counters;
 mod key;
+mod level_trie;
 mod limits;
 mod origin;
 mod outbound_buffer;
@@ -63,7 +65,9 @@ mod topic_alias;
 pub use counters::{Counters, DropReason, Gauges};
 pub use key::{ConnectionKey, ShardId};
 pub use limits::{Limits, OverlappingSubscriptions, SharedSubscriptionStrategy};
-pub use origin::{AuthenticationOutcome, ConnectionOrigin, Credentials};
+pub use origin::{
+    AuthenticationOutcome, ConnectionOrigin, Credentials, ExchangeOutcome, ExchangeStep,
+};
 pub use output::{
     ConnectionLoss, DisconnectCause, Event, Input, Level, Output, ProtocolError,
 };
