@@ -14,7 +14,6 @@ use nexum_codec::{
 };
 use nexum_types::{
     PacketIdentifier, ProtocolVersion, QoS, ReasonCode, RetainHandling, SubscriptionOptions,
-    TopicName,
 };
 use proptest::collection::vec;
 use proptest::option;
