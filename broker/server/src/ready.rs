@@ -65,40 +65,45 @@ impl Doorbell {
     }
 }
 
-/// The tokens of sockets that were woken since the shard last looked.
+/// The sockets that were woken since the shard last looked.
 #[derive(Debug)]
 pub(crate) struct ReadyList {
-    tokens: Mutex<Vec<Token>>,
+    woken: Mutex<Vec<Arc<SocketWaker>>>,
     doorbell: Arc<Doorbell>,
 }
 
 impl ReadyList {
     pub(crate) fn new(doorbell: Arc<Doorbell>) -> Arc<ReadyList> {
         Arc::new(ReadyList {
-            tokens: Mutex::default(),
+            woken: Mutex::default(),
             doorbell,
         })
     }
 
-    /// Appends what is ready to `tokens` and forgets it.
+    /// Appends the tokens of the woken sockets to `tokens` and forgets them. From here on
+    /// a wake-up lists a socket again, so that nothing is missed while the tokens are dealt with.
     pub(crate) fn take(&self, tokens: &mut impl Extend<Token>) {
-        tokens.extend(self.lock().drain(..));
+        let unlisted = |socket: Arc<SocketWaker>| {
+            socket.listed.store(false, Ordering::Release);
+            socket.token
+        };
+        tokens.extend(self.lock().drain(..).map(unlisted));
     }
 
-    fn push(&self, token: Token) {
+    fn push(&self, socket: Arc<SocketWaker>) {
         let first = {
-            let mut tokens = self.lock();
-            tokens.push(token);
-            tokens.len() == 1
+            let mut woken = self.lock();
+            woken.push(socket);
+            woken.len() == 1
         };
         if first {
             self.doorbell.ring();
         }
     }
 
-    fn lock(&self) -> MutexGuard<'_, Vec<Token>> {
-        // A list of numbers is whole at every moment.
-        self.tokens.lock().unwrap_or_else(PoisonError::into_inner)
+    fn lock(&self) -> MutexGuard<'_, Vec<Arc<SocketWaker>>> {
+        // A list is whole at every moment.
+        self.woken.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -111,29 +116,27 @@ pub(crate) struct SocketWaker {
 }
 
 impl SocketWaker {
-    pub(crate) fn new(list: &Arc<ReadyList>, token: Token) -> Arc<SocketWaker> {
-        Arc::new(SocketWaker {
+    pub(crate) fn new(list: &Arc<ReadyList>, token: Token) -> Waker {
+        let listed = AtomicBool::new(false);
+        Waker::from(Arc::new(SocketWaker {
             list: Arc::clone(list),
             token,
-            listed: AtomicBool::new(false),
-        })
-    }
-
-    /// From here on a wake-up lists the token again. Called before the socket is looked at, so
-    /// that nothing is missed.
-    pub(crate) fn unlist(&self) {
-        self.listed.store(false, Ordering::Release);
+            listed,
+        }))
     }
 }
 
 impl Wake for SocketWaker {
     fn wake(self: Arc<Self>) {
-        self.wake_by_ref();
+        if !self.listed.swap(true, Ordering::AcqRel) {
+            let list = Arc::clone(&self.list);
+            list.push(self);
+        }
     }
 
     fn wake_by_ref(self: &Arc<Self>) {
         if !self.listed.swap(true, Ordering::AcqRel) {
-            self.list.push(self.token);
+            self.list.push(Arc::clone(self));
         }
     }
 }
@@ -163,24 +166,21 @@ mod tests {
             .map(|index| SocketWaker::new(&list, Token::link(index)))
             .collect();
         for _ in 0..2 {
-            for socket in &sockets {
-                Waker::from(Arc::clone(socket)).wake();
-            }
+            sockets.iter().for_each(Waker::wake_by_ref);
+            sockets[0].clone().wake();
         }
         let mut taken = Vec::new();
         list.take(&mut taken);
         assert_eq!(taken, [Token::link(0), Token::link(1), Token::link(2)]);
         assert_eq!(rings.0.load(Ordering::Relaxed), 1);
 
-        // Until it is looked at again, a socket that was taken stays off the list.
-        Waker::from(Arc::clone(&sockets[1])).wake();
+        sockets[1].clone().wake();
+        sockets[1].wake_by_ref();
         list.take(&mut taken);
-        assert_eq!(taken.len(), 3);
-        sockets[1].unlist();
-        Waker::from(Arc::clone(&sockets[1])).wake();
-        list.take(&mut taken);
-        assert_eq!(taken.last(), Some(&Token::link(1)));
+        assert_eq!(taken[3..], [Token::link(1)]);
         assert_eq!(rings.0.load(Ordering::Relaxed), 2);
+        list.take(&mut taken);
+        assert_eq!(taken.len(), 4);
     }
 
     #[test]

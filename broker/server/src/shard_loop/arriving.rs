@@ -128,7 +128,6 @@ impl ShardLoop {
         let Some(slot) = self.limbo.by_index(index) else {
             return;
         };
-        slot.wake_up.unlist();
         let Some(Limbo {
             stage,
             permit,

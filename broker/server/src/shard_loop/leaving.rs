@@ -7,7 +7,7 @@ use nexum_types::Time;
 
 use super::ShardLoop;
 use super::limbo::{Limbo, Stage};
-use super::links::Link;
+use super::links::{Link, Phase};
 use crate::ready::{Place, Token};
 
 /// How long a connection that is to be closed has to take what waits for it, and then to close
@@ -20,11 +20,11 @@ impl ShardLoop {
         let Some(link) = self.links.by_key(key) else {
             return;
         };
-        if link.closing.is_some() {
+        if let Phase::Closing { .. } = link.phase {
             return;
         }
         let deadline = now + LINGER;
-        link.closing = Some(deadline);
+        link.phase = Phase::Closing { deadline };
         link.has_last_word = self.shard.pending_transmit(key) > 0;
         self.deadlines.insert((deadline, Token::link(key.index)));
         // Ends it at once if nothing is in the way.
@@ -77,7 +77,7 @@ impl ShardLoop {
 
     fn remove_link(&mut self, key: ConnectionKey) -> Option<Link> {
         let link = self.links.remove(key)?;
-        if let Some(deadline) = link.closing {
+        if let Phase::Closing { deadline } = link.phase {
             self.deadlines.remove(&(deadline, Token::link(key.index)));
         }
         Some(link)

@@ -263,8 +263,6 @@ pub(super) struct LimboTable {
 pub(super) struct Slot {
     /// Taken out while it is looked at.
     pub(super) limbo: Option<Limbo>,
-    pub(super) wake_up: Arc<SocketWaker>,
-    /// The same as `wake_up`.
     pub(super) waker: Waker,
 }
 

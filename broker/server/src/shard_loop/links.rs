@@ -15,22 +15,31 @@ pub(super) struct Link {
     pub(super) key: ConnectionKey,
     pub(super) transport: Transport,
     pub(super) permit: Permit,
-    pub(super) accepted_at: Time,
-    /// Set once it is to be closed: when that will no longer be waited for.
-    pub(super) closing: Option<Time>,
+    pub(super) phase: Phase,
     /// The last write found no room; the waker is registered.
     pub(super) write_blocked: bool,
     /// The last read took everything there was.
     pub(super) drained: bool,
     /// Something was to be sent when it was told to close.
     pub(super) has_last_word: bool,
-    pub(super) wake_up: Arc<SocketWaker>,
-    /// The same as `wake_up`.
     pub(super) waker: Waker,
 }
 
-// An idle connection is this, its waker's 40 bytes and what the runtime and the core keep of it.
-const _: () = assert!(size_of::<Option<Link>>() <= 128);
+/// Whether a link is to be closed.
+#[derive(Clone, Copy, Debug)]
+pub(super) enum Phase {
+    Open {
+        accepted_at: Time,
+    },
+    /// Once everything is sent, and at the latest then.
+    Closing {
+        deadline: Time,
+    },
+}
+
+// An idle connection is this, the 40 bytes of its waker, the runtime's 256 bytes for its socket
+// and what the core keeps of it.
+const _: () = assert!(size_of::<Option<Link>>() <= 96);
 
 /// Links by the index of their keys.
 pub(super) struct LinkTable {
@@ -56,18 +65,15 @@ impl LinkTable {
         permit: Permit,
         accepted_at: Time,
     ) {
-        let wake_up = SocketWaker::new(&self.ready, Token::link(key.index));
         let link = Link {
             key,
             transport,
             permit,
-            accepted_at,
-            closing: None,
+            phase: Phase::Open { accepted_at },
             write_blocked: false,
             drained: true,
             has_last_word: false,
-            waker: Waker::from(Arc::clone(&wake_up)),
-            wake_up,
+            waker: SocketWaker::new(&self.ready, Token::link(key.index)),
         };
         let index = key.index as usize;
         if index >= self.links.len() {

@@ -41,7 +41,7 @@ use nexum_types::Time;
 
 use self::alarm::Alarm;
 use self::limbo::LimboTable;
-use self::links::LinkTable;
+use self::links::{Link, LinkTable, Phase};
 use self::report::Report;
 use crate::authenticate::AuthenticationPool;
 use crate::guard::{PANICS_IN_A_ROW, guarded};

@@ -50,7 +50,6 @@ impl ShardLoop {
             {
                 let key = link.key;
                 link.write_blocked = false;
-                link.wake_up.unlist();
                 self.flush(key, now);
             }
         }
@@ -80,7 +79,6 @@ impl ShardLoop {
             return 0;
         };
         let key = link.key;
-        link.wake_up.unlist();
         if link.write_blocked || link.transport.has_unsent() {
             link.write_blocked = false;
             self.flush(key, now);

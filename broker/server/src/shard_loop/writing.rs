@@ -7,6 +7,7 @@ use nexum_core::{ConnectionKey, ConnectionLoss};
 use nexum_types::Time;
 
 use super::ShardLoop;
+use super::links::Phase;
 
 /// Pieces handed to one `writev`: 32 large payloads with their headers.
 const SLICES: usize = 64;
