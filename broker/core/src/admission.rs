@@ -18,7 +18,6 @@ pub(crate) struct Admission {
     /// What the client asked for; 3.1.1 is translated by the limits.
     pub(crate) session_expiry_interval_seconds: Option<u32>,
     pub(crate) receive_maximum: NonZeroU16,
-    pub(crate) maximum_packet_size_bytes: u32,
     pub(crate) topic_alias_maximum: u16,
     pub(crate) request_response_information: bool,
     /// What the authentication method has for CONNACK.
@@ -36,7 +35,6 @@ impl Admission {
             keep_alive_seconds: connect.keep_alive_seconds,
             session_expiry_interval_seconds: connect.properties.session_expiry_interval_seconds,
             receive_maximum: connect.properties.receive_maximum,
-            maximum_packet_size_bytes: connect.properties.maximum_packet_size.unwrap_or(u32::MAX),
             topic_alias_maximum: connect.properties.topic_alias_maximum,
             request_response_information: connect.properties.request_response_information,
             authentication_data: None,

@@ -81,7 +81,7 @@ pub(crate) enum PeerMessage {
     ReplayClose { token: u32 },
     /// A batch of it.
     ReplayBatch { token: u32, messages: Vec<Arc<Message>>, complete: bool },
-    /// A session of the sender joins a shared subscription of the receiver; not online yet.
+    /// A connected session of the sender joins a shared subscription of the receiver.
     Join { group: Arc<str>, member: SessionKey, terms: MemberTerms, token: u32 },
     /// It leaves it.
     Leave { group: Arc<str>, member: SessionKey },

@@ -58,14 +58,15 @@ impl OutboundAliases {
         OutboundAliases { maximum: maximum.get(), aliases: HashMap::default() }
     }
 
-    pub(crate) fn name(&mut self, topic: &str) -> OutboundTopic {
+    /// `fits` says whether there is room to set up an alias with this message.
+    pub(crate) fn name(&mut self, topic: &str, fits: impl FnOnce(u16) -> bool) -> OutboundTopic {
         if let Some(alias) = self.aliases.get(topic) {
             return OutboundTopic::Alias(*alias);
         }
         // [MQTT-3.1.2-26]: never above the client's Topic Alias Maximum. Topics shorter than the
         // property itself are not worth one.
         let used = self.aliases.len() as u16;
-        if used == self.maximum || topic.len() < 4 {
+        if used == self.maximum || topic.len() < 4 || !fits(used + 1) {
             return OutboundTopic::Name;
         }
         self.aliases.insert(Box::from(topic), used + 1);
@@ -80,8 +81,8 @@ mod tests {
     #[test]
     fn the_broker_names_a_topic_once_and_keeps_to_the_maximum() {
         let mut aliases = OutboundAliases::new(NonZeroU16::MIN);
-        assert_eq!(aliases.name("long/topic"), OutboundTopic::NameAndAlias(1));
-        assert_eq!(aliases.name("long/topic"), OutboundTopic::Alias(1));
-        assert_eq!(aliases.name("other/topic"), OutboundTopic::Name);
+        assert_eq!(aliases.name("long/topic", |_| true), OutboundTopic::NameAndAlias(1));
+        assert_eq!(aliases.name("long/topic", |_| true), OutboundTopic::Alias(1));
+        assert_eq!(aliases.name("other/topic", |_| true), OutboundTopic::Name);
     }
 }

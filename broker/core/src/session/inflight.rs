@@ -146,6 +146,13 @@ impl Inflight {
         Some((self.passed + index as u64, self.identifier_at(index), exchange))
     }
 
+    /// What would be sent again, in no order.
+    pub(crate) fn deliveries_mut(&mut self) -> impl Iterator<Item = &mut Delivery> {
+        let stragglers = self.stragglers.values_mut().map(|(_, exchange)| exchange);
+        let window = self.window.iter_mut().flatten();
+        stragglers.chain(window).filter_map(|exchange| exchange.delivery.as_mut())
+    }
+
     /// Takes out every exchange that `wanted` chooses, oldest first.
     pub(crate) fn extract(&mut self, mut wanted: impl FnMut(&Exchange) -> bool) -> Vec<Exchange> {
         let mut extracted = Vec::new();

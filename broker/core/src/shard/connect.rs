@@ -28,6 +28,8 @@ impl Shard {
         let connection = &mut self.connections[key.index as usize];
         connection.version = connect.version;
         connection.request_problem_information = connect.properties.request_problem_information;
+        connection.maximum_packet_size_bytes =
+            connect.properties.maximum_packet_size.unwrap_or(u32::MAX);
         if self.shutting_down {
             return self.refuse(key, connect.client_id, ReasonCode::ServerShuttingDown, now);
         }
@@ -186,7 +188,6 @@ impl Shard {
         let connection = &mut self.connections[key.index as usize];
         connection.state = ConnectionState::Connected { session };
         connection.keep_alive_seconds = keep_alive;
-        connection.maximum_packet_size_bytes = admission.maximum_packet_size_bytes;
         let aliases = admission.topic_alias_maximum.min(self.limits.outbound_topic_alias_maximum);
         connection.outbound_aliases = std::num::NonZeroU16::new(aliases)
             .map(|maximum| Box::new(OutboundAliases::new(maximum)));
@@ -195,7 +196,11 @@ impl Shard {
             self.wheel.arm(deadline, Timer::KeepAlive(key));
         }
         self.counters.connects_accepted += 1;
-        self.send_connack(key, &admission, session_present, expiry, asked, keep_alive);
+        if !self.send_connack(key, &admission, session_present, expiry, asked, keep_alive) {
+            // [MQTT-3.1.2-24]: a client that cannot be told is not let in.
+            let cause = DisconnectCause::Refused(ReasonCode::PacketTooLarge);
+            return self.end_connection(key, cause, now);
+        }
         self.event(Event::Connected {
             client_id: admission.client_id.shared(),
             address,
@@ -228,7 +233,7 @@ impl Shard {
         expiry: u32,
         asked_expiry: u32,
         keep_alive: u16,
-    ) {
+    ) -> bool {
         let limits = &self.limits;
         let response_information = admission
             .request_response_information
@@ -236,7 +241,7 @@ impl Shard {
         let whole = 268_435_455;
         let exchange = &self.connections[key.index as usize].exchange;
         let method = exchange.as_ref().map(|exchange| exchange.method.clone());
-        let properties = ConnAckProperties {
+        let mut properties = ConnAckProperties {
             session_expiry_interval_seconds: (expiry != asked_expiry).then_some(expiry),
             receive_maximum: Some(limits.receive_maximum),
             maximum_packet_size: (limits.maximum_packet_size_bytes < whole)
@@ -253,12 +258,20 @@ impl Shard {
             authentication_data: admission.authentication_data.as_deref(),
             ..ConnAckProperties::default()
         };
-        let packet = Packet::ConnAck(ConnAck {
-            session_present,
-            reason_code: ReasonCode::Success,
-            properties,
-        });
-        self.send_packet(key.index, &packet);
+        loop {
+            let packet = Packet::ConnAck(ConnAck {
+                session_present,
+                reason_code: ReasonCode::Success,
+                properties,
+            });
+            if self.send_packet(key.index, &packet) {
+                return true;
+            }
+            // [MQTT-3.2.2-19]: what the client can do without is left out if it does not fit.
+            if properties.response_information.take().is_none() {
+                return false;
+            }
+        }
     }
 
     pub(super) fn refuse(&mut self, key: ConnectionKey, client_id: &str, reason: ReasonCode, now: Time) {

@@ -161,7 +161,7 @@ impl Shard {
             if !state.may_send() || pending >= most {
                 return self.wait_in_queue(session, terms, qos, retain, publication, now);
             }
-            if !self.fits_client(key.index, &parts, terms.identifiers, now) {
+            if !self.fits_client(key.index, &parts, qos, terms.identifiers, now) {
                 return self.counters.drop_message(DropReason::TooLargeForClient);
             }
             let state = &mut self.sessions[session as usize];
@@ -334,7 +334,13 @@ impl Shard {
             Some(DropReason::Expired)
         } else {
             let identifiers = &delivery.subscription_identifiers;
-            let fits = self.fits_client(key.index, &delivery.message.parts(), identifiers, now);
+            let fits = self.fits_client(
+                key.index,
+                &delivery.message.parts(),
+                delivery.qos,
+                identifiers,
+                now,
+            );
             (!fits).then_some(DropReason::TooLargeForClient)
         };
         if let Some(reason) = unfit {
@@ -466,13 +472,17 @@ impl Shard {
             });
         } else {
             if connection.maximum_packet_size_bytes != u32::MAX
-                && !self.fits_client(index, &parts, form.identifiers, now)
+                && !self.fits_client(index, &parts, qos, form.identifiers, now)
             {
                 return self.counters.drop_message(DropReason::TooLargeForClient);
             }
             let connection = &mut self.connections[index as usize];
             let topic = match &mut connection.outbound_aliases {
-                Some(aliases) => aliases.name(parts.topic.as_str()),
+                Some(aliases) => aliases.name(parts.topic.as_str(), |alias| {
+                    // Naming the alias takes three bytes more, this once.
+                    let naming = outbound(form, &parts, OutboundTopic::NameAndAlias(alias), version, now);
+                    publish_size(&naming, version) <= connection.maximum_packet_size_bytes as usize
+                }),
                 None => OutboundTopic::Name,
             };
             let outbound = outbound(form, &parts, topic, version, now);
@@ -500,6 +510,7 @@ impl Shard {
         &self,
         index: u32,
         parts: &MessageParts<'_>,
+        qos: QoS,
         identifiers: &[u32],
         now: Time,
     ) -> bool {
@@ -508,16 +519,12 @@ impl Shard {
             return true;
         }
         let form = Form {
-            delivery: PublishDelivery::AtLeastOnce(PacketIdentifier::FIRST),
+            delivery: publish_delivery(qos, PacketIdentifier::FIRST),
             dup: false,
             retain: false,
             identifiers,
         };
-        let topic = match connection.outbound_aliases {
-            Some(_) => OutboundTopic::NameAndAlias(1),
-            None => OutboundTopic::Name,
-        };
-        let outbound = outbound(&form, parts, topic, connection.version, now);
+        let outbound = outbound(&form, parts, OutboundTopic::Name, connection.version, now);
         publish_size(&outbound, connection.version) <= connection.maximum_packet_size_bytes as usize
     }
 

@@ -174,7 +174,7 @@ impl Shard {
         self.publish_will(session, now);
         let key = self.session_key(session);
         for group in std::mem::take(&mut self.sessions[session as usize].shared_subscriptions) {
-            self.leave_group(group, key, now);
+            self.end_membership(group, key, now);
         }
         let ended = self.sessions.remove(session as usize);
         self.clients.remove(&ended.client_id);

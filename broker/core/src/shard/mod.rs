@@ -18,6 +18,7 @@ mod peers;
 mod publish;
 mod receive;
 mod replay;
+mod residue;
 mod shared;
 mod subscribe;
 mod timers;

@@ -152,6 +152,7 @@ impl Shard {
                 let key = MemberKey { shard: from, session: member };
                 let entry = self.pending_subscribes.vacant_key() as u32;
                 let remaining = self.add_member(id, key, terms, Some(entry));
+                self.set_member_online(id, key, true);
                 if remaining == 0 {
                     self.tell(from, PeerMessage::InterestNoted { token });
                 } else {

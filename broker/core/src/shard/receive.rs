@@ -278,15 +278,16 @@ impl Shard {
     }
 
     /// Puts any packet but PUBLISH and the acknowledgements out, unless it is larger than the
-    /// client's Maximum Packet Size ([MQTT-3.1.2-24]).
-    pub(super) fn send_packet(&mut self, index: u32, packet: &Packet<'_>) {
+    /// client's Maximum Packet Size ([MQTT-3.1.2-24]); returns whether it was sent.
+    pub(super) fn send_packet(&mut self, index: u32, packet: &Packet<'_>) -> bool {
         let connection = &mut self.connections[index as usize];
         self.encoded.clear();
-        if nexum_codec::encode(packet, connection.version, &mut self.encoded).is_ok()
-            && self.encoded.len() <= connection.maximum_packet_size_bytes as usize
-        {
+        let fits = nexum_codec::encode(packet, connection.version, &mut self.encoded).is_ok()
+            && self.encoded.len() <= connection.maximum_packet_size_bytes as usize;
+        if fits {
             connection.outbound.append_bytes(&mut self.pool, &self.encoded);
             self.list_for_transmit(index);
         }
+        fits
     }
 }

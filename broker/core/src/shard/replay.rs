@@ -193,10 +193,10 @@ impl Shard {
         let subscription_identifiers: SubscriptionIdentifierList =
             identifier.into_iter().collect();
         let parts = message.parts();
-        if !self.fits_client(key.index, &parts, &subscription_identifiers, now) {
+        let qos = parts.qos.min(maximum_qos);
+        if !self.fits_client(key.index, &parts, qos, &subscription_identifiers, now) {
             return self.counters.drop_message(DropReason::TooLargeForClient);
         }
-        let qos = parts.qos.min(maximum_qos);
         let state = &mut self.sessions[session as usize];
         state.queue_bytes += message.size_bytes() as u64;
         // [MQTT-3.3.1-8] [MQTT3-3.3.1-8]: RETAIN is 1 because of a new subscription.

@@ -20,8 +20,8 @@ use crate::subscription::{Subscriber, Subscription};
 const REMOTE_ROOM: u32 = 1000;
 
 impl Shard {
-    /// A session of this shard is about to join: the group's home and, through it, every other
-    /// shard are told. It is not chosen yet. Returns how many answers to wait for.
+    /// A session of this shard joins: the group's home and, through it, every other shard are told.
+    /// It may be chosen as soon as the home knows. Returns how many answers to wait for.
     pub(super) fn announce_member(
         &mut self,
         session: u32,
@@ -33,14 +33,16 @@ impl Shard {
         let home = self.home_of(name);
         if home == self.id {
             let key = MemberKey { shard: self.id, session: member };
-            return self.add_member(id, key, terms, Some(token));
+            let answers = self.add_member(id, key, terms, Some(token));
+            self.set_member_online(id, key, true);
+            return answers;
         }
         let group = Arc::clone(name);
         self.tell(home, PeerMessage::Join { group, member, terms, token });
         1
     }
 
-    /// A session of this shard joins, and may be chosen from now on.
+    /// A session of this shard joins, or its terms change.
     pub(super) fn join_group(&mut self, session: u32, name: &Arc<str>, terms: MemberTerms) {
         let (id, member) = self.note_membership(session, name, terms);
         if self.home_of(name) == self.id {
@@ -89,9 +91,33 @@ impl Shard {
         token.map_or(0, |token| self.announce(filter.as_str(), token))
     }
 
-    /// A session of this shard leaves; what it had not completed goes to the others.
-    pub(super) fn leave_group(&mut self, id: GroupId, member: SessionKey, now: Time) {
+    /// A session of this shard gives its membership up. What waits for it goes to the others; what
+    /// is in flight it completes itself ([MQTT-3.10.4-3]).
+    pub(super) fn unsubscribe_from_group(&mut self, id: GroupId, member: SessionKey, now: Time) {
+        let orphans = self.take_group_deliveries(member, Some(id), false);
+        if let Some(session) = self.session_by_key(member) {
+            for delivery in session.inflight.deliveries_mut() {
+                if delivery.group == Some(id) {
+                    delivery.group = None;
+                }
+            }
+        }
+        self.leave_group(id, member, orphans, now);
+    }
+
+    /// A session of this shard ends; what it had not completed goes to the others.
+    pub(super) fn end_membership(&mut self, id: GroupId, member: SessionKey, now: Time) {
         let orphans = self.take_group_deliveries(member, Some(id), true);
+        self.leave_group(id, member, orphans, now);
+    }
+
+    fn leave_group(
+        &mut self,
+        id: GroupId,
+        member: SessionKey,
+        orphans: Vec<Delivery>,
+        now: Time,
+    ) {
         let Some(group) = self.groups.group_mut(id) else { return };
         group.local.remove(&member);
         let name = Arc::clone(&group.name);
@@ -300,8 +326,8 @@ impl Shard {
     }
 
     /// The deliveries of a group that a session has not completed, oldest first: the ones in
-    /// flight at QoS 1 if wanted, and the ones in its queue. A QoS 2 delivery in flight stays
-    /// ([MQTT-4.8.2-4], [MQTT-4.8.2-5]).
+    /// flight at QoS 1 if wanted, which only a session without a connection may lose, and the ones
+    /// in its queue. A QoS 2 delivery in flight stays ([MQTT-4.8.2-4], [MQTT-4.8.2-5]).
     fn take_group_deliveries(
         &mut self,
         member: SessionKey,
@@ -315,13 +341,7 @@ impl Shard {
                 exchange.awaiting == Awaiting::PubAck
                     && exchange.delivery.as_ref().is_some_and(|delivery| delivery.group == group)
             });
-            let connected = session.connection.is_some();
-            for exchange in exchanges {
-                if connected {
-                    session.quota_used = session.quota_used.saturating_sub(1);
-                }
-                taken.extend(exchange.delivery);
-            }
+            taken.extend(exchanges.into_iter().filter_map(|exchange| exchange.delivery));
         }
         let queue = std::mem::take(&mut session.queue);
         for delivery in queue {

@@ -293,7 +293,7 @@ impl Shard {
                     let existed = groups.len() < before;
                     if existed {
                         let member = self.session_key(session);
-                        self.leave_group(group, member, now);
+                        self.unsubscribe_from_group(group, member, now);
                     }
                     existed
                 })

@@ -27,6 +27,9 @@ pub(super) fn walk<T>(trie: &LevelTrie<T>, topic: TopicName<'_>, visit: impl FnM
     }
     let mut arrivals = SmallVec::new();
     loop {
+        for probe in &walk.probes {
+            trie.warm_edge(probe.hash);
+        }
         for probe in walk.probes.drain(..) {
             for child in trie.literal_children(probe.hash) {
                 walk.arrivals.push(Arrival { at: child, from: probe.from, depth: probe.depth });
@@ -112,7 +115,6 @@ impl<T, F: FnMut(&T)> Walk<'_, T, F> {
     fn probe(&mut self, from: NodeId, depth: u32) {
         if let Some(level) = self.levels.get(depth) {
             let hash = level.hash.below(from);
-            self.trie.warm_edge(hash);
             self.probes.push(Probe { hash, from, depth });
         }
     }
