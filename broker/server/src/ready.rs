@@ -116,7 +116,7 @@ pub(crate) struct SocketWaker {
 }
 
 impl SocketWaker {
-    pub(crate) fn new(list: &Arc<ReadyList>, token: Token) -> Waker {
+    pub(crate) fn waker(list: &Arc<ReadyList>, token: Token) -> Waker {
         let listed = AtomicBool::new(false);
         Waker::from(Arc::new(SocketWaker {
             list: Arc::clone(list),
@@ -163,19 +163,19 @@ mod tests {
         doorbell.attach(&Waker::from(Arc::clone(&rings)));
         let list = ReadyList::new(doorbell);
         let sockets: Vec<_> = (0..3)
-            .map(|index| SocketWaker::new(&list, Token::link(index)))
+            .map(|index| SocketWaker::waker(&list, Token::link(index)))
             .collect();
         for _ in 0..2 {
             sockets.iter().for_each(Waker::wake_by_ref);
-            sockets[0].clone().wake();
         }
         let mut taken = Vec::new();
         list.take(&mut taken);
         assert_eq!(taken, [Token::link(0), Token::link(1), Token::link(2)]);
         assert_eq!(rings.0.load(Ordering::Relaxed), 1);
 
-        sockets[1].clone().wake();
+        let woken = sockets[1].clone();
         sockets[1].wake_by_ref();
+        woken.wake();
         list.take(&mut taken);
         assert_eq!(taken[3..], [Token::link(1)]);
         assert_eq!(rings.0.load(Ordering::Relaxed), 2);

@@ -278,11 +278,9 @@ impl LimboTable {
     pub(super) fn insert(&mut self, limbo: Limbo) -> u32 {
         let entry = self.slots.vacant_entry();
         let index = u32::try_from(entry.key()).expect("fewer sockets than 2^32");
-        let wake_up = SocketWaker::new(&self.ready, Token::limbo(index));
-        let waker = Waker::from(Arc::clone(&wake_up));
+        let waker = SocketWaker::waker(&self.ready, Token::limbo(index));
         entry.insert(Slot {
             limbo: Some(limbo),
-            wake_up,
             waker,
         });
         index

@@ -73,7 +73,7 @@ impl LinkTable {
             write_blocked: false,
             drained: true,
             has_last_word: false,
-            waker: SocketWaker::new(&self.ready, Token::link(key.index)),
+            waker: SocketWaker::waker(&self.ready, Token::link(key.index)),
         };
         let index = key.index as usize;
         if index >= self.links.len() {

@@ -287,12 +287,16 @@ impl ShardLoop {
         let Some(link) = self.links.remove(connection) else {
             return;
         };
-        let links::Link {
+        let Link {
             mut transport,
             permit,
-            accepted_at,
+            phase,
             ..
         } = link;
+        // The core moves only what it does not close.
+        let Phase::Open { accepted_at } = phase else {
+            return;
+        };
         if let Err(error) = transport.socket().detach() {
             tracing::warn!(
                 "a connection was lost on its way to shard {}: {error}",

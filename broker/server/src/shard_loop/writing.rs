@@ -58,12 +58,9 @@ impl ShardLoop {
                 }
             }
         }
-        if self
-            .links
-            .by_key(key)
-            .is_some_and(|link| link.closing.is_some())
-        {
-            self.finish_closing(key, now);
+        match self.links.by_key(key).map(|link| link.phase) {
+            Some(Phase::Closing { .. }) => self.finish_closing(key, now),
+            Some(Phase::Open { .. }) | None => {}
         }
     }
 }
