@@ -96,6 +96,17 @@ impl<Letter> Mailbox<Letter> {
         std::mem::take(&mut contents.waiting)
     }
 
+    /// Whether more waits in it than half its bound. If so, `from` is noted as waiting, as by
+    /// [`post_weighing`](Self::post_weighing).
+    pub(crate) fn is_still_behind(&self, from: ShardId) -> bool {
+        let mut contents = self.lock();
+        let behind = contents.weight_bytes > BOUND_BYTES / 2;
+        if behind && !contents.waiting.contains(&from) {
+            contents.waiting.push(from);
+        }
+        behind
+    }
+
     /// What waits in it.
     pub(crate) fn weight_bytes(&self) -> usize {
         self.weight_bytes.load(Ordering::Relaxed)
@@ -165,6 +176,11 @@ mod tests {
         assert_eq!(mailbox.weight_bytes(), 0);
         letters.clear();
         assert!(!mailbox.post_weighing(5, BOUND_BYTES, second));
+        // The second filled it again before the first looked: the first waits once more.
+        assert!(mailbox.is_still_behind(first));
+        assert_eq!(mailbox.take(&mut letters), [first]);
+        assert!(!mailbox.is_still_behind(first));
+        letters.clear();
         assert!(mailbox.take(&mut letters).is_empty());
     }
 }

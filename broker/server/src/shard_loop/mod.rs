@@ -24,6 +24,8 @@ mod links;
 mod reading;
 mod report;
 mod sleeping;
+#[cfg(test)]
+mod tests;
 mod writing;
 
 use std::collections::{BTreeSet, VecDeque};
@@ -46,7 +48,6 @@ use self::report::Report;
 use crate::authenticate::AuthenticationPool;
 use crate::guard::{PANICS_IN_A_ROW, guarded};
 use crate::handle::Shared;
-use crate::mailbox;
 use crate::post::{Letter, Rehomed};
 use crate::ready::{Doorbell, ReadyList, Token};
 use crate::transport::Scratch;
@@ -181,6 +182,7 @@ impl ShardLoop {
                     self.report.load.peer_batches += 1;
                     self.since = self.since.min(since);
                     self.feed(Input::Peer { from, batch }, now);
+                    self.flush_urgent(now);
                 }
                 Letter::Authenticated {
                     connection,
@@ -340,10 +342,14 @@ impl ShardLoop {
 
     /// Whether sockets may be read: no other shard is behind with what this one sent it.
     fn may_read(&mut self) -> bool {
-        let post_office = &self.shared.post_office;
-        self.congested
-            .retain(|to| post_office.mailbox(*to).weight_bytes() > mailbox::BOUND_BYTES / 2);
-        self.congested.is_empty()
+        let Self {
+            congested,
+            shared,
+            id,
+            ..
+        } = self;
+        congested.retain(|to| shared.post_office.mailbox(*to).is_still_behind(*id));
+        congested.is_empty()
     }
 
     fn begin_draining(&mut self, now: Time) {

@@ -96,12 +96,12 @@ impl ShardLoop {
         self.report.load.reads += 1;
         link.drained = !received.full;
         if received.bytes > 0 {
+            #[cfg(test)]
+            super::tests::panic_if_asked(self.scratch.received(received.bytes));
             self.shard
                 .receive(key, self.scratch.received(received.bytes), now);
             self.carry_out(now);
-            while let Some(behind) = self.shard.poll_urgent_transmit() {
-                self.flush(behind, now);
-            }
+            self.flush_urgent(now);
         }
         match received.end {
             Some(loss) => {

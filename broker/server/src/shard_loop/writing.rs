@@ -17,6 +17,14 @@ const SLICES: usize = 64;
 const FEW_SLICES: usize = 4;
 
 impl ShardLoop {
+    /// Writes to connections for which so much has gathered that it should not wait for the end
+    /// of the turn.
+    pub(super) fn flush_urgent(&mut self, now: Time) {
+        while let Some(connection) = self.shard.poll_urgent_transmit() {
+            self.flush(connection, now);
+        }
+    }
+
     /// Sends what waits for a connection, as far as its socket takes it.
     pub(super) fn flush(&mut self, key: ConnectionKey, now: Time) {
         loop {
