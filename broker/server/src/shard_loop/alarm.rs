@@ -3,7 +3,6 @@
 use std::future::Future;
 use std::pin::Pin;
 use std::task::{Context, Poll};
-use std::time::Duration;
 
 use nexum_types::Time;
 use tokio::time::{Instant, Sleep, sleep};
@@ -39,15 +38,11 @@ impl Alarm {
                 sleep.as_mut().reset(Instant::now() + wait);
                 sleep
             }
-            empty => empty.insert(Box::pin(sleep_for(wait))),
+            empty => empty.insert(Box::pin(sleep(wait))),
         };
         if let Poll::Ready(()) = sleep.as_mut().poll(cx) {
             self.set_for = None;
             cx.waker().wake_by_ref();
         }
     }
-}
-
-fn sleep_for(wait: Duration) -> Sleep {
-    sleep(wait)
 }

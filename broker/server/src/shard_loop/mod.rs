@@ -175,33 +175,41 @@ impl ShardLoop {
             self.shared.post_office.mailbox(waiting).ring();
         }
         for letter in letters.drain(..) {
-            match letter {
-                Letter::Accepted(accepted) => self.receive_socket(*accepted, now),
-                Letter::Rehomed(rehomed) => self.receive_connection(*rehomed, now),
-                Letter::Peer { from, batch, since } => {
-                    self.report.load.peer_batches += 1;
-                    self.since = self.since.min(since);
-                    self.feed(Input::Peer { from, batch }, now);
-                    self.flush_urgent(now);
-                }
-                Letter::Authenticated {
-                    connection,
-                    outcome,
-                } => {
-                    self.feed(
-                        Input::Authenticated {
-                            connection,
-                            outcome,
-                        },
-                        now,
-                    );
-                }
-                Letter::Input(input) => self.feed(input, now),
-                Letter::ShutDown => self.begin_draining(now),
+            // Each for itself: a panic must not take what others posted.
+            if let Err(panic) = guarded(|| self.read_letter(letter, now)) {
+                self.report.load.panics += 1;
+                tracing::error!("shard {}: a letter was lost by a panic: {panic}", self.id.0);
             }
         }
         // An empty list with room is kept for the next turn.
         self.letters = letters;
+    }
+
+    fn read_letter(&mut self, letter: Letter, now: Time) {
+        match letter {
+            Letter::Accepted(accepted) => self.receive_socket(*accepted, now),
+            Letter::Rehomed(rehomed) => self.receive_connection(*rehomed, now),
+            Letter::Peer { from, batch, since } => {
+                self.report.load.peer_batches += 1;
+                self.since = self.since.min(since);
+                self.feed(Input::Peer { from, batch }, now);
+                self.flush_urgent(now);
+            }
+            Letter::Authenticated {
+                connection,
+                outcome,
+            } => {
+                self.feed(
+                    Input::Authenticated {
+                        connection,
+                        outcome,
+                    },
+                    now,
+                );
+            }
+            Letter::Input(input) => self.feed(input, now),
+            Letter::ShutDown => self.begin_draining(now),
+        }
     }
 
     fn feed(&mut self, input: Input, now: Time) {

@@ -6,6 +6,7 @@
 //! never agreed.
 
 mod frame;
+mod outgoing;
 pub(crate) mod upgrade;
 
 use std::io::{self, IoSlice};
@@ -13,7 +14,8 @@ use std::task::{Context, Poll, ready};
 
 use nexum_core::ConnectionLoss;
 
-use self::frame::{BinaryHead, CloseCode, ControlFrame, Deframer, FrameEnd};
+use self::frame::{CloseCode, Deframer, FrameEnd};
+use self::outgoing::{BinaryHead, ControlFrame};
 use super::{Received, Scratch, Stream};
 use crate::socket::Socket;
 
