@@ -29,6 +29,7 @@ pub(crate) struct OutboundBuffer {
     run: Vec<u8>,
     sent: usize,
     pending: usize,
+    #[expect(clippy::box_collection, reason = "rarely there, and every connection has the field")]
     shared: Option<Box<VecDeque<SharedPayload>>>,
 }
 

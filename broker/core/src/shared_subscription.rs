@@ -119,11 +119,11 @@ impl Group {
     }
 
     pub(crate) fn set_online(&mut self, key: MemberKey, online: bool) {
-        if let Some(member) = self.members.iter_mut().find(|member| member.key == key) {
-            if member.online != online {
-                member.online = online;
-                member.outstanding = 0;
-            }
+        if let Some(member) = self.members.iter_mut().find(|member| member.key == key)
+            && member.online != online
+        {
+            member.online = online;
+            member.outstanding = 0;
         }
     }
 

@@ -9,7 +9,7 @@ use crate::shared_subscription::GroupId;
 pub(crate) enum Subscriber {
     /// A session of this shard, by its place in the table.
     Session(u32),
-    /// A session whose SUBSCRIBE waits for other shards to note it; gets nothing yet.
+    /// A SUBSCRIBE that waits for other shards to note it, by its token; gets nothing yet.
     Pending(u32),
     /// A shared subscription whose members this shard chooses from.
     Group(GroupId),

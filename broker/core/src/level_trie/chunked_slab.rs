@@ -42,6 +42,7 @@ impl<T> ChunkedSlab<T> {
         }
     }
 
+    #[cfg(test)]
     pub(crate) fn len(&self) -> usize {
         self.len
     }

@@ -247,7 +247,7 @@ impl Page {
 /// In proportion to the hash.
 #[inline]
 fn place(hash: u32, spread: u32) -> usize {
-    (u64::from(hash) * u64::from(spread) >> 32) as usize
+    ((u64::from(hash) * u64::from(spread)) >> 32) as usize
 }
 
 #[cfg(test)]

@@ -105,6 +105,7 @@ impl<T> LevelTrie<T> {
         }
     }
 
+    #[cfg(test)]
     pub(crate) fn is_empty(&self) -> bool {
         self.nodes.len() == 1
     }

@@ -26,6 +26,7 @@ const SPARSE: usize = 4;
 const WINDOW_MAXIMUM: usize = 60_000;
 
 /// What an exchange waits for.
+#[expect(clippy::enum_variant_names, reason = "they are named for the packets")]
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Awaiting {
     PubAck,

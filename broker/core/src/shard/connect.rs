@@ -31,7 +31,8 @@ impl Shard {
         connection.maximum_packet_size_bytes =
             connect.properties.maximum_packet_size.unwrap_or(u32::MAX);
         if self.shutting_down {
-            return self.refuse(key, connect.client_id, ReasonCode::ServerShuttingDown, now);
+            // Server shutting down is a reason of DISCONNECT alone (section 3.2.2.2).
+            return self.refuse(key, connect.client_id, ReasonCode::ServerUnavailable, now);
         }
         // [MQTT-4.12.0-1]
         let method = connect.properties.authentication_method;

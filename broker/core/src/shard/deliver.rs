@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use nexum_codec::{Outbound, PublishDelivery, encode_publish_header, publish_size};
-use nexum_types::{MessageParts, PacketIdentifier, ProtocolVersion, QoS, Time};
+use nexum_types::{Message, MessageParts, PacketIdentifier, ProtocolVersion, QoS, Time};
 
 use super::Shard;
 use super::publish::Publication;
@@ -192,6 +192,15 @@ impl Shard {
         }
     }
 
+    /// Whether the time of a message ran out on its way through the broker ([MQTT-3.3.2-5]).
+    pub(super) fn drop_if_expired(&mut self, message: &Message, now: Time) -> bool {
+        let expired = message.is_expired(now);
+        if expired {
+            self.counters.drop_message(DropReason::Expired);
+        }
+        expired
+    }
+
     fn wait_in_queue(
         &mut self,
         session: u32,
@@ -290,8 +299,9 @@ impl Shard {
     pub(super) fn pump(&mut self, session: u32, now: Time) {
         let state = &self.sessions[session as usize];
         if state.has_backlog() {
+            let most = PUMP_UNTIL_BYTES.min(self.limits.outbound_buffer_bytes as usize);
             while let Some(key) = self.sessions[session as usize].connection
-                && self.connections[key.index as usize].outbound.pending() < PUMP_UNTIL_BYTES
+                && self.connections[key.index as usize].outbound.pending() < most
                 && self.pump_one(session, key, now)
             {}
         }

@@ -25,7 +25,7 @@ pub(super) struct PendingSubscribe {
 
 #[derive(Debug)]
 pub(super) enum Awaited {
-    /// A SUBSCRIBE of this shard, whole, with the entries that stand for it in the index.
+    /// A SUBSCRIBE of this shard, whole, with the filters whose entry stands for it in the index.
     Subscribe {
         connection: ConnectionKey,
         session: u32,
@@ -114,6 +114,13 @@ impl Shard {
     fn on_peer_message(&mut self, from: ShardId, message: PeerMessage, now: Time) {
         match message {
             PeerMessage::Publish { message, source } => {
+                if message.parts().retain {
+                    // Older ones may be under way from the shard that keeps it.
+                    self.note_overtaken(message.parts().topic.as_str());
+                }
+                if self.drop_if_expired(&message, now) {
+                    return;
+                }
                 let mut publication = Publication::of_message(&message);
                 publication.source = source;
                 publication.from_peer = true;
@@ -187,7 +194,9 @@ impl Shard {
                 }
             }
             PeerMessage::Return { group, message } => {
-                if let Some(id) = self.groups.find(&group) {
+                if let Some(id) = self.groups.find(&group)
+                    && !self.drop_if_expired(&message, now)
+                {
                     self.deliver_to_group(id, &mut Publication::of_message(&message), now);
                 }
             }
@@ -206,14 +215,8 @@ impl Shard {
         if pending.remaining > 0 {
             return;
         }
-        match self.pending_subscribes.remove(token as usize).what {
-            Awaited::Subscribe { connection, session, packet, placeholders } => {
-                self.on_subscribe_noted(connection, session, &packet, &placeholders, now);
-            }
-            Awaited::Member { shard, token } => {
-                self.tell(shard, PeerMessage::InterestNoted { token });
-            }
-        }
+        let awaited = self.pending_subscribes.remove(token as usize).what;
+        self.on_subscribe_noted(token, awaited, now);
     }
 
     /// The home of a group chose a session of this shard.
@@ -235,6 +238,9 @@ impl Shard {
             self.session_by_key(member).is_some_and(|session| session.connection.is_some());
         match (id, terms) {
             (Some(id), Some(terms)) if online => {
+                if self.drop_if_expired(&message, now) {
+                    return self.settle_at_home(id, member);
+                }
                 let mut publication = Publication::of_message(&message);
                 publication.source = source;
                 self.deliver_to_member(id, member, terms, &mut publication, now);

@@ -300,11 +300,9 @@ impl Shard {
                 return;
             }
             let Some(message) = group.next_waiting() else { return };
-            if message.is_expired(now) {
-                self.counters.drop_message(DropReason::Expired);
-                continue;
+            if !self.drop_if_expired(&message, now) {
+                self.deliver_to_group(id, &mut Publication::of_message(&message), now);
             }
-            self.deliver_to_group(id, &mut Publication::of_message(&message), now);
         }
     }
 
@@ -363,11 +361,11 @@ impl Shard {
             return self.counters.drop_message(DropReason::SessionEnded);
         };
         let home = self.home_of(&group.name);
-        if home == self.id {
-            self.deliver_to_group(id, &mut Publication::of_message(&delivery.message), now);
-        } else {
+        if home != self.id {
             let group = Arc::clone(&group.name);
             self.tell(home, PeerMessage::Return { group, message: delivery.message });
+        } else if !self.drop_if_expired(&delivery.message, now) {
+            self.deliver_to_group(id, &mut Publication::of_message(&delivery.message), now);
         }
     }
 
@@ -385,7 +383,7 @@ impl Shard {
         }
     }
 
-    fn settle_at_home(&mut self, id: GroupId, member: SessionKey) {
+    pub(super) fn settle_at_home(&mut self, id: GroupId, member: SessionKey) {
         let Some(group) = self.groups.group(id) else { return };
         let name = Arc::clone(&group.name);
         let home = self.home_of(&name);

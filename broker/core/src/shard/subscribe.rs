@@ -16,9 +16,8 @@ use crate::address::Word;
 use crate::connection::{Connection, Holds};
 use crate::key::ConnectionKey;
 use crate::output::ProtocolError;
-use crate::peer::MemberTerms;
+use crate::peer::{MemberTerms, PeerMessage};
 use crate::subscription::{Subscriber, Subscription, wants_retained};
-use crate::subscription_index::FilterId;
 
 /// Retained messages that are due for one filter after its SUBACK.
 #[derive(Debug)]
@@ -93,12 +92,15 @@ impl Shard {
         for request in subscribe.requests.iter() {
             match self.check_request(session, request.filter) {
                 Ok(Request::Plain(filter)) => {
-                    let pending = Subscriber::Pending(session);
+                    let pending = Subscriber::Pending(token);
                     let (id, previous) =
                         self.index.insert(filter, pending, Subscription::default());
-                    self.count_subscriber(id, previous.is_none());
+                    // A packet may name a filter twice.
+                    if previous.is_none() {
+                        self.count_subscriber(id, true);
+                        placeholders.push(id);
+                    }
                     remaining += self.announce(filter.as_str(), token);
-                    placeholders.push(id);
                 }
                 Ok(Request::Shared(name)) => {
                     let terms = member_terms(&request, subscribe.subscription_identifier);
@@ -121,24 +123,25 @@ impl Shard {
         true
     }
 
-    /// Every shard has noted the interest.
-    pub(super) fn on_subscribe_noted(
-        &mut self,
-        key: ConnectionKey,
-        session: u32,
-        packet: &[u8],
-        placeholders: &[FilterId],
-        now: Time,
-    ) {
+    /// Every shard has noted the interest that `token` stands for.
+    pub(super) fn on_subscribe_noted(&mut self, token: u32, awaited: Awaited, now: Time) {
+        let (key, session, packet, placeholders) = match awaited {
+            Awaited::Subscribe { connection, session, packet, placeholders } => {
+                (connection, session, packet, placeholders)
+            }
+            Awaited::Member { shard, token } => {
+                return self.tell(shard, PeerMessage::InterestNoted { token });
+            }
+        };
         if self.connection(key).and_then(Connection::session) == Some(session)
-            && let Ok(Split::Frame(frame)) = split_frame(packet, u32::MAX)
+            && let Ok(Split::Frame(frame)) = split_frame(&packet, u32::MAX)
             && let Ok(Packet::Subscribe(subscribe)) =
                 decode(frame, self.connections[key.index as usize].version)
         {
             self.complete_subscribe(key, session, &subscribe, now);
         }
         for id in placeholders {
-            self.unsubscribe_id(*id, Subscriber::Pending(session));
+            self.unsubscribe_id(id, Subscriber::Pending(token));
         }
         self.lift_hold(key, Holds::SUBSCRIBE);
     }
@@ -221,18 +224,35 @@ impl Shard {
     }
 
     fn check_request<'a>(&self, session: u32, filter: &'a str) -> Result<Request<'a>, Refusal> {
-        match SharedSubscription::parse(filter) {
-            None => self.check_filter(session, filter).map(Request::Plain),
-            Some(Err(error)) => Err(refusal(ReasonCode::TopicFilterInvalid, error.to_string())),
-            Some(Ok(shared)) => {
-                let filter = self.check_filter(session, shared.filter().as_str())?;
-                let name = format!("{}/{}", shared.share_name(), filter.as_str());
-                Ok(Request::Shared(Arc::from(name)))
+        let (request, is_new) = match SharedSubscription::parse(filter) {
+            None => {
+                let filter = self.check_filter(filter)?;
+                let subscriber = Subscriber::Session(session);
+                let id = self.index.find(filter);
+                let existing = id.and_then(|id| self.index.value(id, subscriber));
+                (Request::Plain(filter), existing.is_none())
             }
+            Some(Err(error)) => {
+                return Err(refusal(ReasonCode::TopicFilterInvalid, error.to_string()));
+            }
+            Some(Ok(shared)) => {
+                let filter = self.check_filter(shared.filter().as_str())?;
+                let name = format!("{}/{}", shared.share_name(), filter.as_str());
+                let joined = &self.sessions[session as usize].shared_subscriptions;
+                let is_new = self.groups.find(&name).is_none_or(|group| !joined.contains(&group));
+                (Request::Shared(Arc::from(name)), is_new)
+            }
+        };
+        let state = &self.sessions[session as usize];
+        let count = state.subscriptions.len() + state.shared_subscriptions.len();
+        if is_new && count >= self.limits.maximum_subscriptions_per_session as usize {
+            let text = format!("a session has at most {count} subscriptions here");
+            return Err(refusal(ReasonCode::QuotaExceeded, text));
         }
+        Ok(request)
     }
 
-    fn check_filter<'a>(&self, session: u32, filter: &'a str) -> Result<TopicFilter<'a>, Refusal> {
+    fn check_filter<'a>(&self, filter: &'a str) -> Result<TopicFilter<'a>, Refusal> {
         match Word::of(filter) {
             None | Some(Word::Sys) => {}
             Some(Word::Served(word)) => {
@@ -246,12 +266,6 @@ impl Shard {
         if filter.as_str().len() >= most && filter.levels().count() > most {
             let text = format!("a topic filter has at most {most} levels here");
             return Err(refusal(ReasonCode::TopicFilterInvalid, text));
-        }
-        let state = &self.sessions[session as usize];
-        let count = state.subscriptions.len() + state.shared_subscriptions.len();
-        if count >= self.limits.maximum_subscriptions_per_session as usize {
-            let text = format!("a session has at most {count} subscriptions here");
-            return Err(refusal(ReasonCode::QuotaExceeded, text));
         }
         Ok(filter)
     }

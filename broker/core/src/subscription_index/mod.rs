@@ -123,6 +123,7 @@ impl<K: Copy + Ord, V: Copy> SubscriptionIndex<K, V> {
         self.lists.find(self.subscribers(id)?, key)
     }
 
+    #[cfg(test)]
     pub(crate) fn has_subscribers(&self, id: FilterId) -> bool {
         self.subscribers(id).is_some()
     }
@@ -144,6 +145,7 @@ impl<K: Copy + Ord, V: Copy> SubscriptionIndex<K, V> {
     }
 
     /// How many subscriptions there are, over all filters and keys.
+    #[cfg(test)]
     pub(crate) fn len(&self) -> usize {
         self.entries
     }
