@@ -274,8 +274,9 @@ fn every_citation_names_a_statement() {
         .into_iter()
         .map(|statement| statement.id)
         .collect();
-    let mut paths = sources(&root().join("tests/conformance"));
-    paths.extend(sources(&root().join("broker")));
+    let paths = ["tests/conformance", "broker", "extensions"]
+        .map(|directory| sources(&root().join(directory)))
+        .concat();
     let mut cited = BTreeSet::new();
     for path in &paths {
         for id in ids(&read(path)) {
