@@ -17,6 +17,14 @@ use crate::output::{DisconnectCause, Event, Output};
 use crate::session::Session;
 use crate::topic_alias::OutboundAliases;
 
+/// What the broker grants of what CONNECT asked for.
+#[derive(Clone, Copy)]
+struct Agreed {
+    asked_expiry_interval_seconds: u32,
+    session_expiry_interval_seconds: u32,
+    keep_alive_seconds: u16,
+}
+
 impl Shard {
     pub(super) fn on_connect(
         &mut self,
@@ -142,6 +150,12 @@ impl Shard {
 
     /// The client may come in: binds the connection to its session.
     pub(super) fn admit(&mut self, key: ConnectionKey, admission: Admission, now: Time) {
+        let agreed = self.agree(&admission);
+        if !self.encode_connack(key, &admission, agreed, false) {
+            // [MQTT-3.1.2-24]: a client that cannot be told is not let in.
+            let cause = DisconnectCause::Refused(ReasonCode::PacketTooLarge);
+            return self.end_connection(key, cause, now);
+        }
         let existing = self.clients.get(admission.client_id.as_str()).copied();
         if let Some(session) = existing
             && let Some(old) = self.sessions[session as usize].connection
@@ -170,16 +184,9 @@ impl Shard {
             None => self.begin_session(&admission.client_id),
         };
         let session_present = resumed.is_some();
-        let asked = match admission.version {
-            ProtocolVersion::V5 => admission.session_expiry_interval_seconds.unwrap_or(0),
-            ProtocolVersion::V3_1_1 if admission.clean_start => 0,
-            ProtocolVersion::V3_1_1 => self.limits.v311_session_expiry_seconds,
-        };
-        let expiry = asked.min(self.limits.maximum_session_expiry_seconds);
-        let keep_alive = self.keep_alive_seconds(admission.keep_alive_seconds);
         let state = &mut self.sessions[session as usize];
         state.connection = Some(key);
-        state.expiry_interval_seconds = expiry;
+        state.expiry_interval_seconds = agreed.session_expiry_interval_seconds;
         state.quota = admission.receive_maximum.min(self.limits.maximum_inflight).get();
         state.quota_used = 0;
         // [MQTT-4.4.0-1] [MQTT3-4.4.0-1]
@@ -188,7 +195,7 @@ impl Shard {
         state.will.clone_from(&admission.will);
         let connection = &mut self.connections[key.index as usize];
         connection.state = ConnectionState::Connected { session };
-        connection.keep_alive_seconds = keep_alive;
+        connection.keep_alive_seconds = agreed.keep_alive_seconds;
         let aliases = admission.topic_alias_maximum.min(self.limits.outbound_topic_alias_maximum);
         connection.outbound_aliases = std::num::NonZeroU16::new(aliases)
             .map(|maximum| Box::new(OutboundAliases::new(maximum)));
@@ -197,11 +204,9 @@ impl Shard {
             self.wheel.arm(deadline, Timer::KeepAlive(key));
         }
         self.counters.connects_accepted += 1;
-        if !self.send_connack(key, &admission, session_present, expiry, asked, keep_alive) {
-            // [MQTT-3.1.2-24]: a client that cannot be told is not let in.
-            let cause = DisconnectCause::Refused(ReasonCode::PacketTooLarge);
-            return self.end_connection(key, cause, now);
-        }
+        self.encode_connack(key, &admission, agreed, session_present);
+        self.connections[key.index as usize].outbound.append_bytes(&mut self.pool, &self.encoded);
+        self.list_for_transmit(key.index);
         self.event(Event::Connected {
             client_id: admission.client_id.shared(),
             address,
@@ -219,31 +224,43 @@ impl Shard {
         index
     }
 
-    fn keep_alive_seconds(&self, asked: u16) -> u16 {
-        match self.limits.server_keep_alive_seconds {
-            Some(most) if asked == 0 || asked > most.get() => most.get(),
-            Some(_) | None => asked,
+    /// What becomes of the wishes that the limits may change.
+    fn agree(&self, admission: &Admission) -> Agreed {
+        let asked_expiry = match admission.version {
+            ProtocolVersion::V5 => admission.session_expiry_interval_seconds.unwrap_or(0),
+            ProtocolVersion::V3_1_1 if admission.clean_start => 0,
+            ProtocolVersion::V3_1_1 => self.limits.v311_session_expiry_seconds,
+        };
+        let asked_keep_alive = admission.keep_alive_seconds;
+        Agreed {
+            asked_expiry_interval_seconds: asked_expiry,
+            session_expiry_interval_seconds: asked_expiry
+                .min(self.limits.maximum_session_expiry_seconds),
+            keep_alive_seconds: match self.limits.server_keep_alive_seconds {
+                Some(most) if asked_keep_alive == 0 || asked_keep_alive > most.get() => most.get(),
+                Some(_) | None => asked_keep_alive,
+            },
         }
     }
 
-    fn send_connack(
+    /// Encodes CONNACK into `encoded`; false if the client takes none so large.
+    fn encode_connack(
         &mut self,
         key: ConnectionKey,
         admission: &Admission,
+        agreed: Agreed,
         session_present: bool,
-        expiry: u32,
-        asked_expiry: u32,
-        keep_alive: u16,
     ) -> bool {
         let limits = &self.limits;
         let response_information = admission
             .request_response_information
             .then(|| format!("response/{}", admission.client_id));
         let whole = 268_435_455;
-        let exchange = &self.connections[key.index as usize].exchange;
-        let method = exchange.as_ref().map(|exchange| exchange.method.clone());
+        let connection = &self.connections[key.index as usize];
+        let method = connection.exchange.as_ref().map(|exchange| exchange.method.clone());
         let mut properties = ConnAckProperties {
-            session_expiry_interval_seconds: (expiry != asked_expiry).then_some(expiry),
+            session_expiry_interval_seconds: Some(agreed.session_expiry_interval_seconds)
+                .filter(|granted| *granted != agreed.asked_expiry_interval_seconds),
             receive_maximum: Some(limits.receive_maximum),
             maximum_packet_size: (limits.maximum_packet_size_bytes < whole)
                 .then_some(limits.maximum_packet_size_bytes),
@@ -251,8 +268,8 @@ impl Shard {
             assigned_client_identifier: admission.assigned.then_some(admission.client_id.as_str()),
             topic_alias_maximum: Some(limits.topic_alias_maximum),
             // [MQTT-3.2.2-21]: the client must use it.
-            server_keep_alive_seconds: (keep_alive != admission.keep_alive_seconds)
-                .then_some(keep_alive),
+            server_keep_alive_seconds: Some(agreed.keep_alive_seconds)
+                .filter(|granted| *granted != admission.keep_alive_seconds),
             response_information: response_information.as_deref(),
             // [MQTT-4.12.0-5]
             authentication_method: method.as_deref(),
@@ -265,7 +282,11 @@ impl Shard {
                 reason_code: ReasonCode::Success,
                 properties,
             });
-            if self.send_packet(key.index, &packet) {
+            self.encoded.clear();
+            let encoded = nexum_codec::encode(&packet, connection.version, &mut self.encoded);
+            if encoded.is_ok()
+                && self.encoded.len() <= connection.maximum_packet_size_bytes as usize
+            {
                 return true;
             }
             // [MQTT-3.2.2-19]: what the client can do without is left out if it does not fit.

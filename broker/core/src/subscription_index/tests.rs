@@ -253,11 +253,11 @@ fn a_look_up_visits_two_nodes_a_wildcard_filter_at_most() {
         index.insert(a_filter(&filter), bits, ());
     }
     let mut visited = 0;
-    let topic = vec!["a"; 11].join("/") + "/x";
+    let topic = ["a"; 11].join("/") + "/x";
     matching::walk(&index.wildcard, a_topic(&topic), |_| visited += 1);
     assert_eq!(visited, 2047);
     assert!(index.wildcard.node_count() <= 2 * 2047);
-    let topic = vec!["a"; 11].join("/") + "/y";
+    let topic = ["a"; 11].join("/") + "/y";
     assert_eq!(found(&index, &topic), []);
 }
 
