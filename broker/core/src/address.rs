@@ -14,8 +14,18 @@ pub(crate) enum Word {
 }
 
 const SERVED: [&str; 12] = [
-    "$queue", "$q", "$stream", "$kv", "$model", "$filter", "$delayed", "$req", "$reply", "$opt",
-    "$exclusive", "$share",
+    "$queue",
+    "$q",
+    "$stream",
+    "$kv",
+    "$model",
+    "$filter",
+    "$delayed",
+    "$req",
+    "$reply",
+    "$opt",
+    "$exclusive",
+    "$share",
 ];
 
 impl Word {
@@ -28,7 +38,10 @@ impl Word {
         if first == "$SYS" {
             return Some(Word::Sys);
         }
-        SERVED.iter().find(|word| **word == first).map(|word| Word::Served(word))
+        SERVED
+            .iter()
+            .find(|word| **word == first)
+            .map(|word| Word::Served(word))
     }
 }
 

@@ -68,8 +68,6 @@ pub use limits::{Limits, OverlappingSubscriptions, SharedSubscriptionStrategy};
 pub use origin::{
     AuthenticationOutcome, ConnectionOrigin, Credentials, ExchangeOutcome, ExchangeStep,
 };
-pub use output::{
-    ConnectionLoss, DisconnectCause, Event, Input, Level, Output, ProtocolError,
-};
+pub use output::{ConnectionLoss, DisconnectCause, Event, Input, Level, Output, ProtocolError};
 pub use peer::PeerBatch;
 pub use shard::{Shard, ShardConfig};

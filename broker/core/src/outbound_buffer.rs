@@ -29,7 +29,10 @@ pub(crate) struct OutboundBuffer {
     run: Vec<u8>,
     sent: usize,
     pending: usize,
-    #[expect(clippy::box_collection, reason = "rarely there, and every connection has the field")]
+    #[expect(
+        clippy::box_collection,
+        reason = "rarely there, and every connection has the field"
+    )]
     shared: Option<Box<VecDeque<SharedPayload>>>,
 }
 
@@ -70,7 +73,11 @@ impl OutboundBuffer {
         let at = self.run.len();
         self.shared
             .get_or_insert_default()
-            .push_back(SharedPayload { at, message, sent: 0 });
+            .push_back(SharedPayload {
+                at,
+                message,
+                sent: 0,
+            });
     }
 
     /// What waits, oldest first, in at most `slices.len()` pieces; returns how many there are.
@@ -79,12 +86,16 @@ impl OutboundBuffer {
         let mut from = self.sent;
         for shared in self.shared.iter().flat_map(|shared| shared.iter()) {
             if from < shared.at {
-                let Some(slice) = slices.get_mut(filled) else { return filled };
+                let Some(slice) = slices.get_mut(filled) else {
+                    return filled;
+                };
                 *slice = IoSlice::new(&self.run[from..shared.at]);
                 filled += 1;
                 from = shared.at;
             }
-            let Some(slice) = slices.get_mut(filled) else { return filled };
+            let Some(slice) = slices.get_mut(filled) else {
+                return filled;
+            };
             *slice = IoSlice::new(&shared.message.payload()[shared.sent..]);
             filled += 1;
         }
@@ -201,7 +212,10 @@ mod tests {
     fn all(buffer: &OutboundBuffer) -> Vec<u8> {
         let mut slices = [IoSlice::new(&[]); 16];
         let filled = buffer.fill(&mut slices);
-        slices[..filled].iter().flat_map(|slice| slice.iter().copied()).collect()
+        slices[..filled]
+            .iter()
+            .flat_map(|slice| slice.iter().copied())
+            .collect()
     }
 
     #[test]

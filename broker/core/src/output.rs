@@ -174,7 +174,9 @@ impl Event {
         match self {
             Event::Connected { .. } | Event::SessionExpired { .. } => Level::Debug,
             Event::ConnectRefused { .. } => Level::Info,
-            Event::Disconnected { cause, .. } | Event::ConnectionEnded { cause, .. } => cause.level(),
+            Event::Disconnected { cause, .. } | Event::ConnectionEnded { cause, .. } => {
+                cause.level()
+            }
             Event::QueueOverflow { .. } => Level::Warn,
         }
     }
@@ -356,14 +358,30 @@ impl fmt::Display for DisconnectCause {
 impl fmt::Display for Event {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Event::Connected { client_id, address, session_present } => write!(
+            Event::Connected {
+                client_id,
+                address,
+                session_present,
+            } => write!(
                 f,
                 "client {client_id:?} connected from {}{}",
                 Address(*address),
-                if *session_present { ", session resumed" } else { "" }
+                if *session_present {
+                    ", session resumed"
+                } else {
+                    ""
+                }
             ),
-            Event::ConnectRefused { client_id, address, reason } => {
-                write!(f, "client {client_id:?} from {} refused: {reason}", Address(*address))
+            Event::ConnectRefused {
+                client_id,
+                address,
+                reason,
+            } => {
+                write!(
+                    f,
+                    "client {client_id:?} from {} refused: {reason}",
+                    Address(*address)
+                )
             }
             Event::Disconnected { client_id, cause } => {
                 write!(f, "client {client_id:?} disconnected: {cause}")

@@ -20,7 +20,10 @@ pub struct PeerBatch {
 impl PeerBatch {
     pub(crate) fn new(messages: Vec<PeerMessage>) -> PeerBatch {
         let weight_bytes = messages.iter().map(PeerMessage::weight_bytes).sum();
-        PeerBatch { messages, weight_bytes }
+        PeerBatch {
+            messages,
+            weight_bytes,
+        }
     }
 
     /// About how much memory it holds, in bytes: for the bound on mailboxes.
@@ -62,7 +65,10 @@ pub(crate) struct MemberTerms {
 #[derive(Debug)]
 pub(crate) enum PeerMessage {
     /// For the receiver's own subscribers.
-    Publish { message: Arc<Message>, source: Option<Publisher> },
+    Publish {
+        message: Arc<Message>,
+        source: Option<Publisher>,
+    },
     /// The sender has a subscriber to this filter now.
     Interest { filter: Box<str>, token: u32 },
     /// Whatever is published from here on and matches will be forwarded.
@@ -70,7 +76,10 @@ pub(crate) enum PeerMessage {
     /// The sender has no subscriber to this filter any more.
     InterestWithdrawn { filter: Box<str> },
     /// The receiver keeps the retained message of this topic.
-    Retain { message: Arc<Message>, receipt: Option<Receipt> },
+    Retain {
+        message: Arc<Message>,
+        receipt: Option<Receipt>,
+    },
     /// It is kept.
     Retained { receipt: Receipt },
     /// Begin to send what is retained under this filter.
@@ -80,19 +89,40 @@ pub(crate) enum PeerMessage {
     /// No more of it.
     ReplayClose { token: u32 },
     /// A batch of it.
-    ReplayBatch { token: u32, messages: Vec<Arc<Message>>, complete: bool },
+    ReplayBatch {
+        token: u32,
+        messages: Vec<Arc<Message>>,
+        complete: bool,
+    },
     /// A connected session of the sender joins a shared subscription of the receiver.
-    Join { group: Arc<str>, member: SessionKey, terms: MemberTerms, token: u32 },
+    Join {
+        group: Arc<str>,
+        member: SessionKey,
+        terms: MemberTerms,
+        token: u32,
+    },
     /// It leaves it.
     Leave { group: Arc<str>, member: SessionKey },
     /// Its connection came or went.
-    MemberOnline { group: Arc<str>, member: SessionKey, online: bool },
+    MemberOnline {
+        group: Arc<str>,
+        member: SessionKey,
+        online: bool,
+    },
     /// The group's shard chose this session of the receiver.
-    Assign { group: Arc<str>, member: SessionKey, message: Arc<Message>, source: Option<Publisher> },
+    Assign {
+        group: Arc<str>,
+        member: SessionKey,
+        message: Arc<Message>,
+        source: Option<Publisher>,
+    },
     /// A delivery was completed.
     Settled { group: Arc<str>, member: SessionKey },
     /// A message that the sender's member cannot complete.
-    Return { group: Arc<str>, message: Arc<Message> },
+    Return {
+        group: Arc<str>,
+        message: Arc<Message>,
+    },
     /// Take no more from this connection of the receiver for now.
     Hold { connection: ConnectionKey },
     /// Go on.

@@ -52,7 +52,10 @@ impl RouteCache {
 
     pub(crate) fn place_of(&self, topic: &str) -> PlaceOf {
         let hash = self.hasher.hash_one(topic);
-        PlaceOf { place: (hash >> 32) as usize % PLACES, hash }
+        PlaceOf {
+            place: (hash >> 32) as usize % PLACES,
+            hash,
+        }
     }
 
     /// Takes the route of `topic` out; [`put_back`](Self::put_back) returns it.
@@ -61,7 +64,10 @@ impl RouteCache {
         if place.hash != at.hash || place.generation != generation {
             return None;
         }
-        let entry = place.entry.as_mut().filter(|entry| *entry.topic == *topic)?;
+        let entry = place
+            .entry
+            .as_mut()
+            .filter(|entry| *entry.topic == *topic)?;
         Some(std::mem::take(&mut entry.route))
     }
 
@@ -75,11 +81,20 @@ impl RouteCache {
     }
 
     /// A route was looked up in the index: remembers it if the topic was the last one seen here.
-    pub(crate) fn learn(&mut self, at: PlaceOf, topic: &str, generation: u64, route: &[(Subscriber, Subscription)]) {
+    pub(crate) fn learn(
+        &mut self,
+        at: PlaceOf,
+        topic: &str,
+        generation: u64,
+        route: &[(Subscriber, Subscription)],
+    ) {
         let place = &mut self.places[at.place];
         let seen_before = place.hash == at.hash;
         if seen_before && route.len() <= LONGEST_ROUTE {
-            place.entry = Some(Entry { topic: Box::from(topic), route: route.to_vec() });
+            place.entry = Some(Entry {
+                topic: Box::from(topic),
+                route: route.to_vec(),
+            });
         } else {
             place.entry = None;
         }

@@ -109,7 +109,12 @@ impl Group {
         match self.members.iter_mut().find(|member| member.key == key) {
             Some(member) => member.terms = terms,
             None => {
-                self.members.push(Member { key, terms, online: false, outstanding: 0 });
+                self.members.push(Member {
+                    key,
+                    terms,
+                    online: false,
+                    outstanding: 0,
+                });
             }
         }
     }
@@ -139,7 +144,9 @@ impl Group {
 
     /// Whether some member could be sent a message at once.
     pub(crate) fn any_has_room(&self, has_room: impl Fn(MemberKey, u32) -> bool) -> bool {
-        self.members.iter().any(|member| member.online && has_room(member.key, member.outstanding))
+        self.members
+            .iter()
+            .any(|member| member.online && has_room(member.key, member.outstanding))
     }
 
     /// The member that gets the next message, if one is there: one with room before one without,
@@ -179,13 +186,15 @@ impl Group {
 
     /// Rendezvous hashing: when a member comes or goes, only the keys that are its own move.
     fn stickiest(&self, key_hash: u64) -> Option<usize> {
-        (0..self.members.len()).filter(|index| self.members[*index].online).max_by_key(|index| {
-            let member = self.members[*index].key;
-            let identity = u64::from(member.shard.0) << 48
-                ^ u64::from(member.session.index) << 20
-                ^ u64::from(member.session.generation);
-            mix(key_hash ^ mix(identity))
-        })
+        (0..self.members.len())
+            .filter(|index| self.members[*index].online)
+            .max_by_key(|index| {
+                let member = self.members[*index].key;
+                let identity = u64::from(member.shard.0) << 48
+                    ^ u64::from(member.session.index) << 20
+                    ^ u64::from(member.session.generation);
+                mix(key_hash ^ mix(identity))
+            })
     }
 
     /// False if it has no room for another.
@@ -227,7 +236,13 @@ mod tests {
     use nexum_types::QoS;
 
     fn member(n: u32) -> MemberKey {
-        MemberKey { shard: ShardId(0), session: SessionKey { index: n, generation: n } }
+        MemberKey {
+            shard: ShardId(0),
+            session: SessionKey {
+                index: n,
+                generation: n,
+            },
+        }
     }
 
     fn group(members: u32) -> Group {
@@ -247,19 +262,25 @@ mod tests {
     }
 
     fn chosen(group: &mut Group, strategy: SharedSubscriptionStrategy, key: u64) -> Option<u32> {
-        group.choose(strategy, |_, _| true, || key).map(|(member, _)| member.session.index)
+        group
+            .choose(strategy, |_, _| true, || key)
+            .map(|(member, _)| member.session.index)
     }
 
     #[test]
     fn round_robin_takes_turns_and_skips_the_absent() {
         let mut group = group(3);
         group.set_online(member(1), false);
-        let turns: Vec<_> =
-            (0..4).map(|_| chosen(&mut group, SharedSubscriptionStrategy::RoundRobin, 0)).collect();
+        let turns: Vec<_> = (0..4)
+            .map(|_| chosen(&mut group, SharedSubscriptionStrategy::RoundRobin, 0))
+            .collect();
         assert_eq!(turns, [Some(0), Some(2), Some(0), Some(2)]);
         group.set_online(member(0), false);
         group.set_online(member(2), false);
-        assert_eq!(chosen(&mut group, SharedSubscriptionStrategy::RoundRobin, 0), None);
+        assert_eq!(
+            chosen(&mut group, SharedSubscriptionStrategy::RoundRobin, 0),
+            None
+        );
     }
 
     #[test]
@@ -277,7 +298,9 @@ mod tests {
     fn sticky_moves_only_the_keys_of_who_left() {
         let mut group = group(5);
         let strategy = SharedSubscriptionStrategy::Sticky;
-        let before: Vec<_> = (0..200).map(|key| chosen(&mut group, strategy, mix(key))).collect();
+        let before: Vec<_> = (0..200)
+            .map(|key| chosen(&mut group, strategy, mix(key)))
+            .collect();
         group.leave(member(3));
         for (key, before) in (0..200).zip(before) {
             let after = chosen(&mut group, strategy, mix(key));

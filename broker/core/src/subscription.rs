@@ -51,7 +51,11 @@ impl Subscription {
 
     /// None or one.
     pub(crate) fn identifiers(&self) -> &[u32] {
-        if self.identifier == 0 { &[] } else { std::slice::from_ref(&self.identifier) }
+        if self.identifier == 0 {
+            &[]
+        } else {
+            std::slice::from_ref(&self.identifier)
+        }
     }
 }
 

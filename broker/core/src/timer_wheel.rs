@@ -23,7 +23,11 @@ pub(crate) struct TimerWheel<T> {
 
 impl<T> TimerWheel<T> {
     pub(crate) fn new() -> TimerWheel<T> {
-        TimerWheel { slots: (0..SLOTS).map(|_| Vec::new()).collect(), tick: 0, occupied: None }
+        TimerWheel {
+            slots: (0..SLOTS).map(|_| Vec::new()).collect(),
+            tick: 0,
+            occupied: None,
+        }
     }
 
     pub(crate) fn arm(&mut self, at: Time, timer: T) {
@@ -36,7 +40,8 @@ impl<T> TimerWheel<T> {
 
     /// When [`fire`](Self::fire) has something to look at next.
     pub(crate) fn next_tick(&self) -> Option<Time> {
-        self.occupied.map(|tick| Time::from_micros(tick * TICK_MICROS))
+        self.occupied
+            .map(|tick| Time::from_micros(tick * TICK_MICROS))
     }
 
     /// Moves every timer due at `now` into `due`.
@@ -79,8 +84,9 @@ mod tests {
     fn every_timer_fires_once_never_early_and_at_most_a_tick_late() {
         let tick = Duration::from_micros(TICK_MICROS);
         let mut wheel = TimerWheel::new();
-        let deadlines: Vec<Time> =
-            (0..500).map(|n| Time::from_micros(n * n * 997_331 % 400_000_000)).collect();
+        let deadlines: Vec<Time> = (0..500)
+            .map(|n| Time::from_micros(n * n * 997_331 % 400_000_000))
+            .collect();
         for (n, deadline) in deadlines.iter().enumerate() {
             wheel.arm(*deadline, n);
         }

@@ -55,7 +55,10 @@ pub(crate) enum OutboundTopic {
 
 impl OutboundAliases {
     pub(crate) fn new(maximum: NonZeroU16) -> OutboundAliases {
-        OutboundAliases { maximum: maximum.get(), aliases: HashMap::default() }
+        OutboundAliases {
+            maximum: maximum.get(),
+            aliases: HashMap::default(),
+        }
     }
 
     /// `fits` says whether there is room to set up an alias with this message.
@@ -81,8 +84,14 @@ mod tests {
     #[test]
     fn the_broker_names_a_topic_once_and_keeps_to_the_maximum() {
         let mut aliases = OutboundAliases::new(NonZeroU16::MIN);
-        assert_eq!(aliases.name("long/topic", |_| true), OutboundTopic::NameAndAlias(1));
-        assert_eq!(aliases.name("long/topic", |_| true), OutboundTopic::Alias(1));
+        assert_eq!(
+            aliases.name("long/topic", |_| true),
+            OutboundTopic::NameAndAlias(1)
+        );
+        assert_eq!(
+            aliases.name("long/topic", |_| true),
+            OutboundTopic::Alias(1)
+        );
         assert_eq!(aliases.name("other/topic", |_| true), OutboundTopic::Name);
     }
 }

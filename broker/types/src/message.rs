@@ -37,7 +37,8 @@ impl Message {
     #[must_use]
     pub fn new(parts: MessageParts<'_>) -> Message {
         let topic = parts.topic.as_str().as_bytes();
-        let mut block = Vec::with_capacity(topic.len() + parts.properties.len() + parts.payload.len());
+        let mut block =
+            Vec::with_capacity(topic.len() + parts.properties.len() + parts.payload.len());
         block.extend_from_slice(topic);
         block.extend_from_slice(parts.properties);
         block.extend_from_slice(parts.payload);

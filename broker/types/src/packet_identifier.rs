@@ -37,7 +37,11 @@ impl PacketIdentifier {
     #[must_use]
     pub const fn steps_since(self, earlier: PacketIdentifier) -> u16 {
         let (to, from) = (self.value(), earlier.value());
-        if to >= from { to - from } else { u16::MAX - from + to }
+        if to >= from {
+            to - from
+        } else {
+            u16::MAX - from + to
+        }
     }
 }
 

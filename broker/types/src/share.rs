@@ -90,7 +90,11 @@ mod tests {
     #[test]
     fn refuses_the_rest() {
         let check = |filter: &str, error: ShareError| {
-            assert_eq!(SharedSubscription::parse(filter), Some(Err(error)), "{filter:?}");
+            assert_eq!(
+                SharedSubscription::parse(filter),
+                Some(Err(error)),
+                "{filter:?}"
+            );
         };
         check("$share", ShareError::ShareNameMalformed);
         check("$share/", ShareError::ShareNameMalformed);

@@ -197,7 +197,10 @@ fn is_plain(bytes: &[u8]) -> bool {
     };
     let (words, _) = bytes.as_chunks::<8>();
     // The last word overlaps the one before unless the length is a multiple of eight.
-    words.iter().fold(not_plain(*last), |found, word| found | not_plain(*word)) == 0
+    words
+        .iter()
+        .fold(not_plain(*last), |found, word| found | not_plain(*word))
+        == 0
 }
 
 /// The top bit of a byte is set if a byte of the word is not plain – not always its own: a byte
@@ -252,7 +255,11 @@ mod tests {
                 for place in 0..length {
                     let mut bytes = vec![b'a'; length];
                     bytes[place] = byte;
-                    assert_eq!(is_plain(&bytes), expected, "0x{byte:02X} at {place} of {length}");
+                    assert_eq!(
+                        is_plain(&bytes),
+                        expected,
+                        "0x{byte:02X} at {place} of {length}"
+                    );
                 }
             }
         }
@@ -285,7 +292,11 @@ mod tests {
             assert_eq!(filter.matches(name), expected, "{filter:?} on {name:?}");
         };
         check("sport/tennis/player1/#", "sport/tennis/player1", true);
-        check("sport/tennis/player1/#", "sport/tennis/player1/score/x", true);
+        check(
+            "sport/tennis/player1/#",
+            "sport/tennis/player1/score/x",
+            true,
+        );
         check("sport/#", "sport", true);
         check("sport/tennis/+", "sport/tennis/player1/ranking", false);
         check("sport/+", "sport", false);

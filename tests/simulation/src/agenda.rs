@@ -36,7 +36,10 @@ impl<T> Ord for Entry<T> {
 
 impl<T> Agenda<T> {
     pub(crate) fn new() -> Agenda<T> {
-        Agenda { entries: BinaryHeap::new(), entered: 0 }
+        Agenda {
+            entries: BinaryHeap::new(),
+            entered: 0,
+        }
     }
 
     pub(crate) fn enter(&mut self, at: Time, what: T) {
@@ -46,9 +49,15 @@ impl<T> Agenda<T> {
 
     /// The next entry, if it is due by `until`.
     pub(crate) fn next(&mut self, until: Time) -> Option<(Time, T)> {
-        if self.entries.peek().is_none_or(|Reverse((at, _, _))| *at > until) {
+        if self
+            .entries
+            .peek()
+            .is_none_or(|Reverse((at, _, _))| *at > until)
+        {
             return None;
         }
-        self.entries.pop().map(|Reverse((at, _, Entry(what)))| (at, what))
+        self.entries
+            .pop()
+            .map(|Reverse((at, _, Entry(what)))| (at, what))
     }
 }

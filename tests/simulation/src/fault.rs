@@ -184,7 +184,12 @@ impl Planted {
         bytes.to_vec()
     }
 
-    pub(crate) fn tamper_batch(&mut self, _from: ShardId, _to: ShardId, batch: PeerBatch) -> Vec<PeerBatch> {
+    pub(crate) fn tamper_batch(
+        &mut self,
+        _from: ShardId,
+        _to: ShardId,
+        batch: PeerBatch,
+    ) -> Vec<PeerBatch> {
         vec![batch]
     }
 }

@@ -73,12 +73,22 @@ pub struct Failure {
 
 impl fmt::Display for Failure {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Failure { seed, rule, what, step, at, history } = self;
+        let Failure {
+            seed,
+            rule,
+            what,
+            step,
+            at,
+            history,
+        } = self;
         let seconds = at.as_micros() as f64 / 1e6;
         for line in history {
             writeln!(f, "{line}")?;
         }
-        writeln!(f, "seed {seed}, step {step}, at {seconds} s: {rule:?}: {what}")?;
+        writeln!(
+            f,
+            "seed {seed}, step {step}, at {seconds} s: {rule:?}: {what}"
+        )?;
         write!(
             f,
             "again: NEXUM_SIMULATION_SEED={seed} cargo test -p nexum-simulation --test simulation"
@@ -117,7 +127,10 @@ fn attempt(seed: u64, options: Options, remembers: bool) -> Result<Report, Box<F
     }
     let (step, at, tally) = (world.judge.tally.steps, world.now(), world.judge.tally);
     match world.judge.verdict().cloned() {
-        None => Ok(Report { tally, digest: world.digest }),
+        None => Ok(Report {
+            tally,
+            digest: world.digest,
+        }),
         Some(breach) => {
             let history = std::mem::replace(&mut world.judge.history, History::new(false));
             Err(Box::new(Failure {

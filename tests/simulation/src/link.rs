@@ -37,9 +37,15 @@ pub(crate) struct Link {
 pub(crate) enum BrokerEnd {
     /// On its way to a shard for the first time, or from one shard to another.
     Moving,
-    Open { shard: ShardId, key: ConnectionKey },
+    Open {
+        shard: ShardId,
+        key: ConnectionKey,
+    },
     /// The shard wants it closed when everything is sent.
-    Closing { shard: ShardId, key: ConnectionKey },
+    Closing {
+        shard: ShardId,
+        key: ConnectionKey,
+    },
     Gone,
 }
 
@@ -112,7 +118,8 @@ impl Pipe {
     }
 
     pub(crate) fn room(&self) -> usize {
-        self.window_bytes.saturating_sub(self.flying_bytes + self.arrived.len())
+        self.window_bytes
+            .saturating_sub(self.flying_bytes + self.arrived.len())
     }
 
     /// Bytes that were written and not read.

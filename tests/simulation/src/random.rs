@@ -64,11 +64,17 @@ pub(crate) struct Span {
 
 impl Span {
     pub(crate) const fn millis(least: u64, most: u64) -> Span {
-        Span { least_micros: least * 1000, most_micros: most * 1000 }
+        Span {
+            least_micros: least * 1000,
+            most_micros: most * 1000,
+        }
     }
 
     pub(crate) const fn micros(least: u64, most: u64) -> Span {
-        Span { least_micros: least, most_micros: most }
+        Span {
+            least_micros: least,
+            most_micros: most,
+        }
     }
 
     pub(crate) const fn most(self) -> Duration {

@@ -126,24 +126,57 @@ pub(crate) struct Odds {
 
 impl Odds {
     pub(crate) fn total(&self) -> u32 {
-        let Odds { publish, subscribe, unsubscribe, ping, disconnect, cut, take_over, idle } =
-            *self;
+        let Odds {
+            publish,
+            subscribe,
+            unsubscribe,
+            ping,
+            disconnect,
+            cut,
+            take_over,
+            idle,
+        } = *self;
         publish + subscribe + unsubscribe + ping + disconnect + cut + take_over + idle
     }
 }
 
-const PLAIN_TOPICS: [&str; 7] =
-    ["t/0", "t/1", "t/2", "t/0/a", "t/1/b/c", "u/x/y", "a/rather/long/topic/name/for/an/alias"];
+const PLAIN_TOPICS: [&str; 7] = [
+    "t/0",
+    "t/1",
+    "t/2",
+    "t/0/a",
+    "t/1/b/c",
+    "u/x/y",
+    "a/rather/long/topic/name/for/an/alias",
+];
 const RETAINED_TOPICS: [&str; 7] = ["r/0", "r/1", "r/2", "r/3", "r/a/b", "r/a/c", "r/a"];
 const SHARED_TOPICS: [&str; 4] = ["s/0", "s/1", "s/0/a", "s/1/b"];
 /// None of them matches a shared topic, so members of shared subscriptions may have them.
 const FILTERS: [&str; 16] = [
-    "t/#", "t/+", "t/0", "t/0/#", "t/+/+/c", "+/x/y", "r/#", "r/+", "r/0", "r/a/+", "r/a", "u/#",
-    "w/#", "w/+", "a/#", "a/rather/long/topic/name/for/an/alias",
+    "t/#",
+    "t/+",
+    "t/0",
+    "t/0/#",
+    "t/+/+/c",
+    "+/x/y",
+    "r/#",
+    "r/+",
+    "r/0",
+    "r/a/+",
+    "r/a",
+    "u/#",
+    "w/#",
+    "w/+",
+    "a/#",
+    "a/rather/long/topic/name/for/an/alias",
 ];
 const WIDE_FILTERS: [&str; 6] = ["#", "+/0", "+/#", "s/#", "+/+/a", "s/0"];
-const SHARED_FILTERS: [&str; 4] =
-    ["$share/one/s/#", "$share/two/s/0/#", "$share/one/s/0/#", "$share/two/s/+"];
+const SHARED_FILTERS: [&str; 4] = [
+    "$share/one/s/#",
+    "$share/two/s/0/#",
+    "$share/one/s/0/#",
+    "$share/two/s/+",
+];
 
 impl Scenario {
     pub(crate) fn new(seed: u64) -> Scenario {
@@ -161,8 +194,9 @@ impl Scenario {
             | Family::Retaining
             | Family::Moving => random.between(3, 7),
         };
-        let clients =
-            (0..count).map(|number| traits(&mut random, family, number as usize)).collect();
+        let clients = (0..count)
+            .map(|number| traits(&mut random, family, number as usize))
+            .collect();
         Scenario {
             family,
             shards,
@@ -207,14 +241,30 @@ fn limits(random: &mut Random, family: Family) -> Limits {
         topic_alias_maximum: *random.pick(&[0, 2, 64]),
         outbound_topic_alias_maximum: *random.pick(&[0, 1, 64]),
         maximum_inflight: pick_u16(random, &[1, 5, 16_384]),
-        session_queue_messages: if small { random.between(2, 30) as u32 } else { 1_000_000 },
-        session_queue_bytes: if small { random.between(2_000, 40_000) } else { 1 << 40 },
+        session_queue_messages: if small {
+            random.between(2, 30) as u32
+        } else {
+            1_000_000
+        },
+        session_queue_bytes: if small {
+            random.between(2_000, 40_000)
+        } else {
+            1 << 40
+        },
         outbound_buffer_bytes: *random.pick(&[2_000, 20_000, 1024 * 1024]),
         backpressure_milliseconds: *random.pick(&[0, 20, 100, 500]),
         maximum_session_expiry_seconds: *random.pick(&[u32::MAX, 6]),
         v311_session_expiry_seconds: random.between(2, 20) as u32,
-        maximum_subscriptions_per_session: if small { random.between(1, 6) as u32 } else { 1000 },
-        maximum_retained_messages: if small { random.between(1, 12) } else { 1_000_000 },
+        maximum_subscriptions_per_session: if small {
+            random.between(1, 6) as u32
+        } else {
+            1000
+        },
+        maximum_retained_messages: if small {
+            random.between(1, 12)
+        } else {
+            1_000_000
+        },
         server_keep_alive_seconds: random
             .percent(30)
             .then(|| NonZeroU16::new(random.between(1, 5) as u16).expect("at least 1")),
@@ -233,14 +283,25 @@ fn limits(random: &mut Random, family: Family) -> Limits {
 }
 
 fn traits(random: &mut Random, family: Family, number: usize) -> Traits {
-    let version =
-        if random.percent(35) { ProtocolVersion::V3_1_1 } else { ProtocolVersion::V5 };
+    let version = if random.percent(35) {
+        ProtocolVersion::V3_1_1
+    } else {
+        ProtocolVersion::V5
+    };
     let stuck = family == Family::StuckSubscribers && number < 2;
     // The stuck ones are to be the only reason why anybody waits.
     let prompt = family == Family::StuckSubscribers && !stuck;
-    let latency = *random.pick(&[Span::micros(20, 500), Span::millis(1, 10), Span::millis(1, 80)]);
+    let latency = *random.pick(&[
+        Span::micros(20, 500),
+        Span::millis(1, 10),
+        Span::millis(1, 80),
+    ]);
     let mut traits = Traits {
-        client_id: if random.percent(8) { String::new() } else { format!("client-{number}") },
+        client_id: if random.percent(8) {
+            String::new()
+        } else {
+            format!("client-{number}")
+        },
         version,
         changes_version: random.percent(10),
         reading: match random.below(10) {
@@ -259,10 +320,25 @@ fn traits(random: &mut Random, family: Family, number: usize) -> Traits {
         latency,
         fragment_bytes: *random.pick(&[1, 7, 100, 1460, 65_536]),
         window_bytes: *random.pick(&[300, 5_000, 100_000]),
-        acts: *random.pick(&[Span::millis(5, 60), Span::millis(20, 400), Span::millis(200, 2000)]),
-        pause: *random.pick(&[Span::millis(0, 50), Span::millis(10, 1500), Span::millis(500, 9000)]),
+        acts: *random.pick(&[
+            Span::millis(5, 60),
+            Span::millis(20, 400),
+            Span::millis(200, 2000),
+        ]),
+        pause: *random.pick(&[
+            Span::millis(0, 50),
+            Span::millis(10, 1500),
+            Span::millis(500, 9000),
+        ]),
         clean_start_percent: *random.pick(&[0, 10, 50, 100]),
-        session_expiry_seconds: *random.pick(&[None, Some(0), Some(1), Some(4), Some(30), Some(u32::MAX)]),
+        session_expiry_seconds: *random.pick(&[
+            None,
+            Some(0),
+            Some(1),
+            Some(4),
+            Some(30),
+            Some(u32::MAX),
+        ]),
         keep_alive_seconds: *random.pick(&[0, 1, 3, 10]),
         receive_maximum: random
             .percent(60)
@@ -307,7 +383,9 @@ fn traits(random: &mut Random, family: Family, number: usize) -> Traits {
             None
         };
     } else {
-        traits.filters.extend(WIDE_FILTERS.iter().map(|filter| (*filter).to_owned()));
+        traits
+            .filters
+            .extend(WIDE_FILTERS.iter().map(|filter| (*filter).to_owned()));
         traits.filters.push("$SYS/#".to_owned());
     }
     match family {
@@ -317,7 +395,12 @@ fn traits(random: &mut Random, family: Family, number: usize) -> Traits {
                 traits.client_id = format!("stuck-{number}");
                 traits.reading = Reading::Never;
                 traits.keep_alive_seconds = 0;
-                traits.odds = Odds { publish: 0, cut: 1, take_over: 0, ..traits.odds };
+                traits.odds = Odds {
+                    publish: 0,
+                    cut: 1,
+                    take_over: 0,
+                    ..traits.odds
+                };
                 traits.window_bytes = 300;
             } else if prompt {
                 traits.reading = Reading::Promptly;

@@ -134,14 +134,16 @@ impl<T> Index<u32> for ChunkedSlab<T> {
 
     #[inline]
     fn index(&self, number: u32) -> &T {
-        self.get(number).expect("a number is kept only as long as its value is stored")
+        self.get(number)
+            .expect("a number is kept only as long as its value is stored")
     }
 }
 
 impl<T> IndexMut<u32> for ChunkedSlab<T> {
     #[inline]
     fn index_mut(&mut self, number: u32) -> &mut T {
-        self.get_mut(number).expect("a number is kept only as long as its value is stored")
+        self.get_mut(number)
+            .expect("a number is kept only as long as its value is stored")
     }
 }
 

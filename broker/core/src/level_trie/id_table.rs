@@ -186,13 +186,18 @@ impl Page {
     }
 
     fn entries(&self) -> impl Iterator<Item = Entry> {
-        self.slots.iter().copied().filter(|entry| *entry != Entry::FREE)
+        self.slots
+            .iter()
+            .copied()
+            .filter(|entry| *entry != Entry::FREE)
     }
 
     /// The slot of `entry`, or the one it belongs into: the first that is not smaller.
     fn slot_of(&self, entry: Entry) -> usize {
         let place = place(entry.hash(), self.spread);
-        let smaller = self.slots[place..].iter().take_while(|other| **other < entry);
+        let smaller = self.slots[place..]
+            .iter()
+            .take_while(|other| **other < entry);
         place + smaller.count()
     }
 
@@ -207,7 +212,10 @@ impl Page {
         }
         loop {
             let slot = self.slot_of(entry);
-            let run = self.slots[slot..].iter().take_while(|other| **other != Entry::FREE).count();
+            let run = self.slots[slot..]
+                .iter()
+                .take_while(|other| **other != Entry::FREE)
+                .count();
             // The last slot stays free.
             if slot + run + 1 < self.slots.len() {
                 self.slots.copy_within(slot..slot + run, slot + 1);
@@ -266,7 +274,11 @@ mod tests {
             assert!(entries.is_sorted());
             assert_eq!(entries.len(), page.used as usize);
             assert_eq!(page.slots.last(), Some(&Entry::FREE));
-            assert!(entries.iter().all(|entry| table.page_of(entry.hash()) == number));
+            assert!(
+                entries
+                    .iter()
+                    .all(|entry| table.page_of(entry.hash()) == number)
+            );
             for (slot, entry) in page.slots.iter().enumerate() {
                 if *entry != Entry::FREE {
                     let place = place(entry.hash(), page.spread);
@@ -326,7 +338,10 @@ mod tests {
         check(&table, &model);
         assert_eq!(table.pages.len(), 20_000_usize.div_ceil(SPLIT_AT));
         let slots: usize = table.pages.iter().map(|page| page.slots.len()).sum();
-        assert!(slots * 2 < 20_000 * 3, "two thirds of the slots are used: {slots}");
+        assert!(
+            slots * 2 < 20_000 * 3,
+            "two thirds of the slots are used: {slots}"
+        );
         for id in 0..20_000 {
             table.remove(hash(id), id);
             model.remove(&(hash(id), id));

@@ -423,7 +423,10 @@ impl Link {
     const KIND_SHIFT: u32 = 30;
 
     fn to(kind: LevelKind, node: NodeId) -> Link {
-        assert!(node.0 < 1 << Link::KIND_SHIFT, "a billion nodes do not fit into memory");
+        assert!(
+            node.0 < 1 << Link::KIND_SHIFT,
+            "a billion nodes do not fit into memory"
+        );
         Link((kind as u32) << Link::KIND_SHIFT | node.0)
     }
 
@@ -470,7 +473,8 @@ pub(crate) fn count_levels(text: &[u8]) -> u32 {
 }
 
 fn begins_with_level(text: &[u8], level: &[u8]) -> bool {
-    text.strip_prefix(level).is_some_and(|rest| matches!(rest, [] | [b'/', ..]))
+    text.strip_prefix(level)
+        .is_some_and(|rest| matches!(rest, [] | [b'/', ..]))
 }
 
 /// How many bytes the levels take that both begin with. They have the first one in common.

@@ -54,12 +54,16 @@ fn a_text() -> impl Strategy<Value = String> {
         2 => Just("+".to_owned()),
         1 => Just("a level longer than what fits into a node".to_owned()),
     ];
-    (prop::collection::vec(level, 1..6), prop::bool::weighted(0.2)).prop_map(|(mut levels, all)| {
-        if all {
-            levels.push("#".to_owned());
-        }
-        levels.join("/")
-    })
+    (
+        prop::collection::vec(level, 1..6),
+        prop::bool::weighted(0.2),
+    )
+        .prop_map(|(mut levels, all)| {
+            if all {
+                levels.push("#".to_owned());
+            }
+            levels.join("/")
+        })
 }
 
 proptest! {
@@ -128,7 +132,11 @@ fn levels_may_be_empty() {
         let (id, _) = trie.insert(text);
         *trie.value_mut(id).expect("it was just inserted") = Some(n);
     }
-    let expected = texts.iter().map(|text| (*text).to_owned()).zip(0..).collect();
+    let expected = texts
+        .iter()
+        .map(|text| (*text).to_owned())
+        .zip(0..)
+        .collect();
     assert_eq!(check(&trie), expected);
 }
 
@@ -136,8 +144,14 @@ fn levels_may_be_empty() {
 fn shared_levels_end_at_a_slash_in_both() {
     let check = |one: &str, other: &str, shared: &str| {
         assert!(one.starts_with(shared) && other.starts_with(shared));
-        assert_eq!(shared_levels(one.as_bytes(), other.as_bytes()), shared.len());
-        assert_eq!(shared_levels(other.as_bytes(), one.as_bytes()), shared.len());
+        assert_eq!(
+            shared_levels(one.as_bytes(), other.as_bytes()),
+            shared.len()
+        );
+        assert_eq!(
+            shared_levels(other.as_bytes(), one.as_bytes()),
+            shared.len()
+        );
     };
     check("a/b/c", "a/b/c", "a/b/c");
     check("a/b", "a/b/c", "a/b");

@@ -40,8 +40,12 @@ pub(super) struct Cursor {
 impl Pattern {
     pub(super) fn new(filter: TopicFilter<'_>) -> Pattern {
         let levels: Box<[Box<str>]> = filter.levels().map(Box::from).collect();
-        let multi_level = (levels.last().is_some_and(|last| &**last == "#")).then(|| levels.len() - 1);
-        Pattern { levels, multi_level }
+        let multi_level =
+            (levels.last().is_some_and(|last| &**last == "#")).then(|| levels.len() - 1);
+        Pattern {
+            levels,
+            multi_level,
+        }
     }
 
     fn wanted_at(&self, depth: u32) -> Wanted<'_> {
@@ -80,7 +84,9 @@ impl Pattern {
 
 impl Cursor {
     pub(super) fn at_first<T>(topics: &LevelTrie<T>, pattern: &Pattern) -> Cursor {
-        Cursor { next: first_below(topics, pattern, NodeId::ROOT, 0) }
+        Cursor {
+            next: first_below(topics, pattern, NodeId::ROOT, 0),
+        }
     }
 
     pub(super) fn is_at_end(&self) -> bool {
@@ -133,7 +139,9 @@ fn first_below<T>(
         Wanted::Literal(level) => {
             let level = level.as_bytes();
             let hash = topics.hasher().level(level);
-            topics.literal_child(node, level, hash).map(|node| Position { node, depth })
+            topics
+                .literal_child(node, level, hash)
+                .map(|node| Position { node, depth })
         }
         Wanted::Any => {
             let first = topics.node(node).first_child().node()?;
@@ -144,11 +152,20 @@ fn first_below<T>(
 
 /// What comes after a node and everything below it.
 fn after<T>(topics: &LevelTrie<T>, pattern: &Pattern, from: Position) -> Option<Position> {
-    let Position { mut node, mut depth } = from;
+    let Position {
+        mut node,
+        mut depth,
+    } = from;
     loop {
         if let Wanted::Any = pattern.wanted_at(depth)
             && let Some(sibling) = topics.node(node).next_sibling().node()
-            && let Some(position) = admitted(topics, Position { node: sibling, depth })
+            && let Some(position) = admitted(
+                topics,
+                Position {
+                    node: sibling,
+                    depth,
+                },
+            )
         {
             return Some(position);
         }

@@ -110,7 +110,9 @@ impl RetainedStore {
             return Progress::Done;
         };
         for _ in 0..steps {
-            let Some(matched) = cursor.step(&self.topics, pattern) else { return Progress::Done };
+            let Some(matched) = cursor.step(&self.topics, pattern) else {
+                return Progress::Done;
+            };
             if let Some(message) = matched.and_then(|node| self.topics.value(node))
                 && !message.is_expired(now)
                 && visit(message).is_break()
@@ -118,7 +120,11 @@ impl RetainedStore {
                 break;
             }
         }
-        if cursor.is_at_end() { Progress::Done } else { Progress::More }
+        if cursor.is_at_end() {
+            Progress::Done
+        } else {
+            Progress::More
+        }
     }
 
     pub(crate) fn close_replay(&mut self, id: ReplayId) {
@@ -136,7 +142,11 @@ impl RetainedStore {
             && at <= now
         {
             self.expiries.pop();
-            if self.topics.value(node).is_some_and(|message| message.is_expired(now)) {
+            if self
+                .topics
+                .value(node)
+                .is_some_and(|message| message.is_expired(now))
+            {
                 self.take(node);
                 expired += 1;
             }
@@ -176,21 +186,47 @@ impl RetainedStore {
         Some(message)
     }
 
-    fn on_split(&mut self, Split { upper, lower, levels: _ }: Split) {
+    fn on_split(
+        &mut self,
+        Split {
+            upper,
+            lower,
+            levels: _,
+        }: Split,
+    ) {
         // The upper node begins where the lower one began.
         for (_, replay) in &mut self.replays {
-            replay.cursor.rename(lower, |Position { depth, .. }| Position { node: upper, depth });
+            replay
+                .cursor
+                .rename(lower, |Position { depth, .. }| Position {
+                    node: upper,
+                    depth,
+                });
         }
     }
 
-    fn on_merge(&mut self, Merge { upper, lower, levels }: Merge) {
+    fn on_merge(
+        &mut self,
+        Merge {
+            upper,
+            lower,
+            levels,
+        }: Merge,
+    ) {
         // The lower node begins where the upper one began.
         for (_, replay) in &mut self.replays {
-            replay.cursor.rename(lower, |Position { depth, .. }| Position {
-                node: lower,
-                depth: depth - levels,
-            });
-            replay.cursor.rename(upper, |Position { depth, .. }| Position { node: lower, depth });
+            replay
+                .cursor
+                .rename(lower, |Position { depth, .. }| Position {
+                    node: lower,
+                    depth: depth - levels,
+                });
+            replay
+                .cursor
+                .rename(upper, |Position { depth, .. }| Position {
+                    node: lower,
+                    depth,
+                });
         }
     }
 
@@ -200,7 +236,10 @@ impl RetainedStore {
         if self.expiries.len() > 2 * self.count + 64 {
             let mut entries = std::mem::take(&mut self.expiries).into_vec();
             entries.retain(|Reverse((at, node))| {
-                self.topics.value(*node).and_then(|message| message.expires_at()) == Some(*at)
+                self.topics
+                    .value(*node)
+                    .and_then(|message| message.expires_at())
+                    == Some(*at)
             });
             entries.sort_unstable();
             entries.dedup();

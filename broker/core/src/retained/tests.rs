@@ -52,7 +52,9 @@ fn check(topics: &[&str], wanted: &str, expected: &[&str]) {
 
 #[test]
 fn filters_find_what_they_match() {
-    let topics = ["a", "a/", "a/b", "a/b/c", "a/c", "/a", "b/b/c", "$SYS/a", "$SYS"];
+    let topics = [
+        "a", "a/", "a/b", "a/b/c", "a/c", "/a", "b/b/c", "$SYS/a", "$SYS",
+    ];
     check(&topics, "a", &["a"]);
     check(&topics, "a/#", &["a", "a/", "a/b", "a/b/c", "a/c"]);
     check(&topics, "a/+", &["a/", "a/b", "a/c"]);
@@ -60,7 +62,11 @@ fn filters_find_what_they_match() {
     check(&topics, "+/b/#", &["a/b", "a/b/c", "b/b/c"]);
     check(&topics, "+", &["a"]);
     check(&topics, "+/+", &["/a", "a/", "a/b", "a/c"]);
-    check(&topics, "#", &["/a", "a", "a/", "a/b", "a/b/c", "a/c", "b/b/c"]);
+    check(
+        &topics,
+        "#",
+        &["/a", "a", "a/", "a/b", "a/b/c", "a/c", "b/b/c"],
+    );
     check(&topics, "$SYS/#", &["$SYS", "$SYS/a"]);
     check(&topics, "$SYS/+", &["$SYS/a"]);
     check(&topics, "x/#", &[]);
@@ -105,7 +111,10 @@ fn what_expired_is_neither_visited_nor_kept() {
     assert_eq!(store.expire(soon, 100), 1);
     assert_eq!(store.len(), 2);
     assert_eq!(store.expire(Time::from_micros(30), 100), 1);
-    assert_eq!((store.len(), store.bytes(), store.next_expiry()), (1, 2, None));
+    assert_eq!(
+        (store.len(), store.bytes(), store.next_expiry()),
+        (1, 2, None)
+    );
 }
 
 #[test]
@@ -234,7 +243,12 @@ fn advance(
     });
     for (topic, payload) in visited {
         let name = TopicName::new(&topic).expect("valid");
-        prop_assert!(filter(&watched.filter).matches(name), "{} on {}", watched.filter, topic);
+        prop_assert!(
+            filter(&watched.filter).matches(name),
+            "{} on {}",
+            watched.filter,
+            topic
+        );
         prop_assert_eq!(model.get(&topic).map(ToString::to_string), Some(payload));
         if let Some(visits) = watched.due.get_mut(&topic) {
             *visits += 1;

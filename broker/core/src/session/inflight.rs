@@ -95,7 +95,10 @@ impl Inflight {
     /// # Panics
     /// If 65,535 are open already; the send quota is smaller.
     pub(crate) fn begin(&mut self, exchange: Exchange) -> PacketIdentifier {
-        assert!(self.open < usize::from(u16::MAX), "the send quota bounds the exchanges");
+        assert!(
+            self.open < usize::from(u16::MAX),
+            "the send quota bounds the exchanges"
+        );
         let in_window = self.open - self.stragglers.len();
         if self.window.len() > (SPARSE * in_window + 64).min(WINDOW_MAXIMUM) {
             self.move_front_out();
@@ -116,7 +119,9 @@ impl Inflight {
         match self.find(id).map(|exchange| exchange.awaiting) {
             None => Acknowledged::Unknown,
             Some(awaiting) if awaiting != expected => Acknowledged::Mismatch,
-            Some(_) => Acknowledged::Completed(self.remove(id).and_then(|exchange| exchange.delivery)),
+            Some(_) => {
+                Acknowledged::Completed(self.remove(id).and_then(|exchange| exchange.delivery))
+            }
         }
     }
 
@@ -144,14 +149,20 @@ impl Inflight {
         let skip = (from.saturating_sub(self.passed) as usize).min(self.window.len());
         let index = skip + self.window.range(skip..).position(Option::is_some)?;
         let exchange = self.window[index].as_ref()?;
-        Some((self.passed + index as u64, self.identifier_at(index), exchange))
+        Some((
+            self.passed + index as u64,
+            self.identifier_at(index),
+            exchange,
+        ))
     }
 
     /// What would be sent again, in no order.
     pub(crate) fn deliveries_mut(&mut self) -> impl Iterator<Item = &mut Delivery> {
         let stragglers = self.stragglers.values_mut().map(|(_, exchange)| exchange);
         let window = self.window.iter_mut().flatten();
-        stragglers.chain(window).filter_map(|exchange| exchange.delivery.as_mut())
+        stragglers
+            .chain(window)
+            .filter_map(|exchange| exchange.delivery.as_mut())
     }
 
     /// Takes out every exchange that `wanted` chooses, oldest first.
@@ -197,7 +208,9 @@ impl Inflight {
             return self.window[index].as_mut();
         }
         let position = self.straggler_positions.get(&id)?;
-        self.stragglers.get_mut(position).map(|(_, exchange)| exchange)
+        self.stragglers
+            .get_mut(position)
+            .map(|(_, exchange)| exchange)
     }
 
     fn remove(&mut self, id: PacketIdentifier) -> Option<Exchange> {
@@ -211,7 +224,9 @@ impl Inflight {
             }
             None => {
                 let position = self.straggler_positions.remove(&id)?;
-                self.stragglers.remove(&position).map(|(_, exchange)| exchange)
+                self.stragglers
+                    .remove(&position)
+                    .map(|(_, exchange)| exchange)
             }
         };
         if removed.is_some() {
@@ -253,7 +268,10 @@ mod tests {
     use super::*;
 
     fn qos1() -> Exchange {
-        Exchange { awaiting: Awaiting::PubAck, delivery: None }
+        Exchange {
+            awaiting: Awaiting::PubAck,
+            delivery: None,
+        }
     }
 
     #[test]
@@ -264,7 +282,10 @@ mod tests {
             let id = inflight.begin(qos1());
             assert_eq!(id.value(), if last == u16::MAX { 1 } else { last + 1 });
             last = id.value();
-            assert!(matches!(inflight.complete(id, Awaiting::PubAck), Acknowledged::Completed(None)));
+            assert!(matches!(
+                inflight.complete(id, Awaiting::PubAck),
+                Acknowledged::Completed(None)
+            ));
         }
         assert!(inflight.is_empty());
     }
@@ -276,7 +297,10 @@ mod tests {
         for _ in 0..200_000 {
             let id = inflight.begin(qos1());
             assert_ne!(id, stuck, "still taken");
-            assert!(matches!(inflight.complete(id, Awaiting::PubAck), Acknowledged::Completed(_)));
+            assert!(matches!(
+                inflight.complete(id, Awaiting::PubAck),
+                Acknowledged::Completed(_)
+            ));
             assert!(inflight.window.len() < 1000);
         }
         assert_eq!(inflight.len(), 1);
@@ -287,15 +311,39 @@ mod tests {
     fn the_wrong_acknowledgement_changes_nothing() {
         let mut inflight = Inflight::new();
         let one = inflight.begin(qos1());
-        let two = inflight.begin(Exchange { awaiting: Awaiting::PubRec, delivery: None });
+        let two = inflight.begin(Exchange {
+            awaiting: Awaiting::PubRec,
+            delivery: None,
+        });
         assert!(matches!(inflight.receive(one), Acknowledged::Mismatch));
-        assert!(matches!(inflight.complete(one, Awaiting::PubComp), Acknowledged::Mismatch));
-        assert!(matches!(inflight.complete(two, Awaiting::PubAck), Acknowledged::Mismatch));
-        assert!(matches!(inflight.complete(two, Awaiting::PubComp), Acknowledged::Mismatch));
-        assert!(matches!(inflight.receive(two), Acknowledged::Received(None)));
-        assert!(matches!(inflight.receive(two), Acknowledged::Received(None)));
-        assert!(matches!(inflight.complete(two, Awaiting::PubComp), Acknowledged::Completed(None)));
-        assert!(matches!(inflight.complete(two, Awaiting::PubComp), Acknowledged::Unknown));
+        assert!(matches!(
+            inflight.complete(one, Awaiting::PubComp),
+            Acknowledged::Mismatch
+        ));
+        assert!(matches!(
+            inflight.complete(two, Awaiting::PubAck),
+            Acknowledged::Mismatch
+        ));
+        assert!(matches!(
+            inflight.complete(two, Awaiting::PubComp),
+            Acknowledged::Mismatch
+        ));
+        assert!(matches!(
+            inflight.receive(two),
+            Acknowledged::Received(None)
+        ));
+        assert!(matches!(
+            inflight.receive(two),
+            Acknowledged::Received(None)
+        ));
+        assert!(matches!(
+            inflight.complete(two, Awaiting::PubComp),
+            Acknowledged::Completed(None)
+        ));
+        assert!(matches!(
+            inflight.complete(two, Awaiting::PubComp),
+            Acknowledged::Unknown
+        ));
         assert_eq!(inflight.len(), 1);
     }
 

@@ -145,19 +145,27 @@ impl Session {
         let bytes = delivery.message.size_bytes() as u64;
         let count = self.queue.len() as u64 + 1;
         let total = self.queue_bytes + bytes;
-        let (most, most_bytes) =
-            (u64::from(limits.session_queue_messages), limits.session_queue_bytes);
+        let (most, most_bytes) = (
+            u64::from(limits.session_queue_messages),
+            limits.session_queue_bytes,
+        );
         if count > most || total > most_bytes {
             return Enqueued::Full;
         }
         self.queue.push_back(delivery);
         self.queue_bytes = total;
-        if count * 2 > most || total * 2 > most_bytes { Enqueued::NearlyFull } else { Enqueued::Waiting }
+        if count * 2 > most || total * 2 > most_bytes {
+            Enqueued::NearlyFull
+        } else {
+            Enqueued::Waiting
+        }
     }
 
     /// A delivery is no longer waiting and not in flight either: its bytes are free again.
     pub(crate) fn release_bytes(&mut self, delivery: &Delivery) {
-        self.queue_bytes = self.queue_bytes.saturating_sub(delivery.message.size_bytes() as u64);
+        self.queue_bytes = self
+            .queue_bytes
+            .saturating_sub(delivery.message.size_bytes() as u64);
     }
 
     /// Whether it has caught up so far that publishers need not be held back for it.

@@ -18,7 +18,10 @@ impl Shard {
         now: Time,
     ) {
         let state = &mut self.sessions[session as usize];
-        match state.inflight.complete(ack.packet_identifier, Awaiting::PubAck) {
+        match state
+            .inflight
+            .complete(ack.packet_identifier, Awaiting::PubAck)
+        {
             Acknowledged::Completed(delivery) => self.on_completed(session, delivery, now),
             Acknowledged::Mismatch => {
                 self.on_protocol_error(key, ProtocolError::AcknowledgementMismatch, now);
@@ -90,7 +93,10 @@ impl Shard {
         now: Time,
     ) {
         let state = &mut self.sessions[session as usize];
-        match state.inflight.complete(ack.packet_identifier, Awaiting::PubComp) {
+        match state
+            .inflight
+            .complete(ack.packet_identifier, Awaiting::PubComp)
+        {
             Acknowledged::Completed(delivery) => self.on_completed(session, delivery, now),
             Acknowledged::Mismatch => {
                 self.on_protocol_error(key, ProtocolError::AcknowledgementMismatch, now);

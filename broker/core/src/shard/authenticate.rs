@@ -43,15 +43,24 @@ pub(crate) enum Stage {
 impl Shard {
     /// Hands what the client sent to whoever serves the method.
     pub(super) fn ask_method(&mut self, key: ConnectionKey, step: ExchangeStep, data: &[u8]) {
-        let Some(connection) = self.connection_mut(key) else { return };
-        let Some(exchange) = &mut connection.exchange else { return };
+        let Some(connection) = self.connection_mut(key) else {
+            return;
+        };
+        let Some(exchange) = &mut connection.exchange else {
+            return;
+        };
         exchange.stage = Stage::Asked;
         let method = exchange.method.to_string();
         if connection.session().is_none() {
             connection.holds.add(Holds::AUTHENTICATION);
         }
         let data = data.to_vec();
-        self.outputs.push_back(Output::Exchange { connection: key, method, step, data });
+        self.outputs.push_back(Output::Exchange {
+            connection: key,
+            method,
+            step,
+            data,
+        });
     }
 
     /// AUTH from a client, connected or not (section 3.15).
@@ -77,14 +86,13 @@ impl Shard {
     }
 
     /// What the method says to the client's last step.
-    pub(super) fn on_exchange(
-        &mut self,
-        key: ConnectionKey,
-        outcome: ExchangeOutcome,
-        now: Time,
-    ) {
-        let Some(connection) = self.connection_mut(key) else { return };
-        let Some(exchange) = &mut connection.exchange else { return };
+    pub(super) fn on_exchange(&mut self, key: ConnectionKey, outcome: ExchangeOutcome, now: Time) {
+        let Some(connection) = self.connection_mut(key) else {
+            return;
+        };
+        let Some(exchange) = &mut connection.exchange else {
+            return;
+        };
         if exchange.stage != Stage::Asked {
             return;
         }
@@ -105,7 +113,9 @@ impl Shard {
                     self.admit(key, *admission, now);
                 }
             }
-            ExchangeOutcome::Refused => self.on_exchange_refused(key, ReasonCode::NotAuthorized, now),
+            ExchangeOutcome::Refused => {
+                self.on_exchange_refused(key, ReasonCode::NotAuthorized, now)
+            }
             ExchangeOutcome::Unavailable => {
                 self.on_exchange_refused(key, ReasonCode::ServerUnavailable, now);
             }
@@ -115,7 +125,9 @@ impl Shard {
 
     /// [MQTT-4.12.0-4] [MQTT-4.12.1-2]
     fn on_exchange_refused(&mut self, key: ConnectionKey, reason: ReasonCode, now: Time) {
-        let Some(connection) = self.connection_mut(key) else { return };
+        let Some(connection) = self.connection_mut(key) else {
+            return;
+        };
         if connection.session().is_some() {
             self.end_connection(key, DisconnectCause::Refused(reason), now);
         } else if let Some(admission) = take_admission(connection) {
@@ -124,7 +136,9 @@ impl Shard {
     }
 
     fn send_auth(&mut self, key: ConnectionKey, reason_code: ReasonCode, data: Option<&[u8]>) {
-        let Some(exchange) = &self.connections[key.index as usize].exchange else { return };
+        let Some(exchange) = &self.connections[key.index as usize].exchange else {
+            return;
+        };
         let method = exchange.method.clone();
         let packet = Packet::Auth(Auth {
             reason_code,

@@ -45,12 +45,25 @@ impl Shard {
         // [MQTT-4.12.0-1]
         let method = connect.properties.authentication_method;
         if method.is_some_and(|method| {
-            !self.authentication_methods.iter().any(|served| **served == *method)
+            !self
+                .authentication_methods
+                .iter()
+                .any(|served| **served == *method)
         }) {
-            return self.refuse(key, connect.client_id, ReasonCode::BadAuthenticationMethod, now);
+            return self.refuse(
+                key,
+                connect.client_id,
+                ReasonCode::BadAuthenticationMethod,
+                now,
+            );
         }
         if connect.client_id.len() > usize::from(self.limits.maximum_client_id_bytes) {
-            return self.refuse(key, connect.client_id, ReasonCode::ClientIdentifierNotValid, now);
+            return self.refuse(
+                key,
+                connect.client_id,
+                ReasonCode::ClientIdentifierNotValid,
+                now,
+            );
         }
         let (client_id, assigned) = match ClientId::new(connect.client_id) {
             Some(client_id) => (client_id, false),
@@ -70,7 +83,10 @@ impl Shard {
         let origin = &connection.origin;
         if let Some(method) = method {
             let step = ExchangeStep::Begin(credentials(connect, origin));
-            let exchange = Exchange { method: Box::from(method), stage: Stage::Asked };
+            let exchange = Exchange {
+                method: Box::from(method),
+                stage: Stage::Asked,
+            };
             connection.exchange = Some(Box::new(exchange));
             connection.state = ConnectionState::Authenticating(admission);
             let data = connect.properties.authentication_data.unwrap_or_default();
@@ -85,7 +101,10 @@ impl Shard {
                 let credentials = credentials(connect, origin);
                 connection.state = ConnectionState::Authenticating(admission);
                 connection.holds.add(Holds::AUTHENTICATION);
-                self.outputs.push_back(Output::Authenticate { connection: key, credentials });
+                self.outputs.push_back(Output::Authenticate {
+                    connection: key,
+                    credentials,
+                });
             }
             // A user name that nobody can check means nothing; it lets nobody in either.
             Some(_) if !origin.anonymous && origin.certificate.is_none() => {
@@ -106,7 +125,10 @@ impl Shard {
     ) {
         // Protocol Name and Protocol Version (section 3.1.2.1).
         const NAME: &[u8] = b"\0\x04MQTT";
-        let level = body.strip_prefix(NAME).and_then(|rest| rest.first()).copied();
+        let level = body
+            .strip_prefix(NAME)
+            .and_then(|rest| rest.first())
+            .copied();
         self.counters.protocol_errors += 1;
         let connection = &mut self.connections[key.index as usize];
         connection.version = match level {
@@ -129,11 +151,15 @@ impl Shard {
         outcome: AuthenticationOutcome,
         now: Time,
     ) {
-        let Some(connection) = self.connection_mut(key) else { return };
+        let Some(connection) = self.connection_mut(key) else {
+            return;
+        };
         if connection.exchange.is_some() {
             return;
         }
-        let Some(admission) = take_admission(connection) else { return };
+        let Some(admission) = take_admission(connection) else {
+            return;
+        };
         match outcome {
             AuthenticationOutcome::Accepted => self.admit(key, *admission, now),
             AuthenticationOutcome::Refused => {
@@ -187,7 +213,10 @@ impl Shard {
         let state = &mut self.sessions[session as usize];
         state.connection = Some(key);
         state.expiry_interval_seconds = agreed.session_expiry_interval_seconds;
-        state.quota = admission.receive_maximum.min(self.limits.maximum_inflight).get();
+        state.quota = admission
+            .receive_maximum
+            .min(self.limits.maximum_inflight)
+            .get();
         state.quota_used = 0;
         // [MQTT-4.4.0-1] [MQTT3-4.4.0-1]
         state.resend_from = (!state.inflight.is_empty()).then_some(0);
@@ -196,7 +225,9 @@ impl Shard {
         let connection = &mut self.connections[key.index as usize];
         connection.state = ConnectionState::Connected { session };
         connection.keep_alive_seconds = agreed.keep_alive_seconds;
-        let aliases = admission.topic_alias_maximum.min(self.limits.outbound_topic_alias_maximum);
+        let aliases = admission
+            .topic_alias_maximum
+            .min(self.limits.outbound_topic_alias_maximum);
         connection.outbound_aliases = std::num::NonZeroU16::new(aliases)
             .map(|maximum| Box::new(OutboundAliases::new(maximum)));
         let address = connection.origin.address;
@@ -205,7 +236,9 @@ impl Shard {
         }
         self.counters.connects_accepted += 1;
         self.encode_connack(key, &admission, agreed, session_present);
-        self.connections[key.index as usize].outbound.append_bytes(&mut self.pool, &self.encoded);
+        self.connections[key.index as usize]
+            .outbound
+            .append_bytes(&mut self.pool, &self.encoded);
         self.list_for_transmit(key.index);
         self.event(Event::Connected {
             client_id: admission.client_id.shared(),
@@ -257,7 +290,10 @@ impl Shard {
             .then(|| format!("response/{}", admission.client_id));
         let whole = 268_435_455;
         let connection = &self.connections[key.index as usize];
-        let method = connection.exchange.as_ref().map(|exchange| exchange.method.clone());
+        let method = connection
+            .exchange
+            .as_ref()
+            .map(|exchange| exchange.method.clone());
         let mut properties = ConnAckProperties {
             session_expiry_interval_seconds: Some(agreed.session_expiry_interval_seconds)
                 .filter(|granted| *granted != agreed.asked_expiry_interval_seconds),
@@ -296,12 +332,22 @@ impl Shard {
         }
     }
 
-    pub(super) fn refuse(&mut self, key: ConnectionKey, client_id: &str, reason: ReasonCode, now: Time) {
+    pub(super) fn refuse(
+        &mut self,
+        key: ConnectionKey,
+        client_id: &str,
+        reason: ReasonCode,
+        now: Time,
+    ) {
         self.counters.connects_refused += 1;
         self.send_connack_error(key, reason);
         let address = self.connections[key.index as usize].origin.address;
         let client_id = client_id.to_owned();
-        self.event(Event::ConnectRefused { client_id, address, reason });
+        self.event(Event::ConnectRefused {
+            client_id,
+            address,
+            reason,
+        });
         self.end_connection(key, DisconnectCause::Refused(reason), now);
     }
 
@@ -319,7 +365,12 @@ impl Shard {
         let origin = self.connections[key.index as usize].origin.clone();
         self.forget(key);
         let received = bytes.to_vec();
-        self.outputs.push_back(Output::Rehome { connection: key, to, origin, received });
+        self.outputs.push_back(Output::Rehome {
+            connection: key,
+            to,
+            origin,
+            received,
+        });
     }
 
     /// A Client Identifier of this shard that nobody has and nobody can guess.
@@ -338,7 +389,9 @@ impl Shard {
 
     /// The time between the accepted socket and the accepted CONNECT is over.
     pub(super) fn on_authentication_timeout(&mut self, key: ConnectionKey, now: Time) {
-        let Some(connection) = self.connection(key) else { return };
+        let Some(connection) = self.connection(key) else {
+            return;
+        };
         match connection.state {
             ConnectionState::AwaitConnect | ConnectionState::Authenticating(_) => {
                 self.end_connection(key, DisconnectCause::AuthenticationTimeout, now);
@@ -348,7 +401,9 @@ impl Shard {
     }
 
     pub(super) fn on_keep_alive_timer(&mut self, key: ConnectionKey, now: Time) {
-        let Some(connection) = self.connection(key) else { return };
+        let Some(connection) = self.connection(key) else {
+            return;
+        };
         if connection.is_closing() {
             return;
         }

@@ -11,8 +11,8 @@ use super::timers::Timer;
 use crate::connection::Holds;
 use crate::counters::DropReason;
 use crate::key::{ConnectionKey, SessionKey};
-use crate::output::Event;
 use crate::outbound_buffer::SHARED_PAYLOAD_BYTES;
+use crate::output::Event;
 use crate::peer::Publisher;
 use crate::session::{Awaiting, Delivery, Enqueued, Exchange, SubscriptionIdentifierList};
 use crate::shared_subscription::GroupId;
@@ -75,7 +75,9 @@ impl JointTerms {
         for subscription in subscriptions {
             terms.maximum_qos = terms.maximum_qos.max(subscription.maximum_qos());
             terms.retain_as_published |= subscription.retain_as_published();
-            terms.identifiers.extend_from_slice(subscription.identifiers());
+            terms
+                .identifiers
+                .extend_from_slice(subscription.identifiers());
         }
         Some(terms)
     }
@@ -177,7 +179,10 @@ impl Shard {
             } else {
                 None
             };
-            let id = state.inflight.begin(Exchange { awaiting: awaiting(qos), delivery });
+            let id = state.inflight.begin(Exchange {
+                awaiting: awaiting(qos),
+                delivery,
+            });
             state.quota_used += 1;
             let form = Form {
                 delivery: publish_delivery(qos, id),
@@ -256,7 +261,10 @@ impl Shard {
             return;
         }
         if state.held_publishers.is_empty() {
-            let key = SessionKey { index: session, generation: state.generation };
+            let key = SessionKey {
+                index: session,
+                generation: state.generation,
+            };
             state.held_since = now;
             let at = now + Duration::from_millis(u64::from(patience));
             self.wheel.arm(at, Timer::Backpressure(key));
@@ -268,7 +276,9 @@ impl Shard {
 
     pub(super) fn on_backpressure_timer(&mut self, key: SessionKey, now: Time) {
         let patience = Duration::from_millis(u64::from(self.limits.backpressure_milliseconds));
-        let Some(state) = self.session_by_key(key) else { return };
+        let Some(state) = self.session_by_key(key) else {
+            return;
+        };
         if state.held_publishers.is_empty() {
             return;
         }
@@ -381,13 +391,19 @@ impl Shard {
             if !kept {
                 state.release_bytes(&delivery);
             }
-            let exchange =
-                Exchange { awaiting: awaiting(qos), delivery: kept.then_some(delivery) };
+            let exchange = Exchange {
+                awaiting: awaiting(qos),
+                delivery: kept.then_some(delivery),
+            };
             state.quota_used += 1;
             publish_delivery(qos, state.inflight.begin(exchange))
         };
-        let form =
-            Form { delivery: publish_delivery, dup: false, retain, identifiers: &identifiers };
+        let form = Form {
+            delivery: publish_delivery,
+            dup: false,
+            retain,
+            identifiers: &identifiers,
+        };
         self.put_out(key.index, &form, &mut publication, now);
     }
 
@@ -412,7 +428,9 @@ impl Shard {
                 self.send_acknowledgement(key.index, kind, id, nexum_types::ReasonCode::Success);
             }
             Awaiting::PubAck | Awaiting::PubRec => {
-                let Some(delivery) = delivery else { return true };
+                let Some(delivery) = delivery else {
+                    return true;
+                };
                 let mut publication = Publication::of_message(&delivery.message);
                 let form = Form {
                     delivery: publish_delivery(delivery.qos, id),
@@ -463,7 +481,11 @@ impl Shard {
                         bytes[1..].iter().take_while(|byte| **byte >= 0x80).count() + 1;
                     let identifier_at = 1 + length_bytes + 2 + parts.topic.as_str().len();
                     let to = self.templates.bytes.len();
-                    let template = Template { from, to, identifier_at };
+                    let template = Template {
+                        from,
+                        to,
+                        identifier_at,
+                    };
                     self.templates.forms[place] = Some(template);
                     template
                 }
@@ -490,7 +512,13 @@ impl Shard {
             let topic = match &mut connection.outbound_aliases {
                 Some(aliases) => aliases.name(parts.topic.as_str(), |alias| {
                     // Naming the alias takes three bytes more, this once.
-                    let naming = outbound(form, &parts, OutboundTopic::NameAndAlias(alias), version, now);
+                    let naming = outbound(
+                        form,
+                        &parts,
+                        OutboundTopic::NameAndAlias(alias),
+                        version,
+                        now,
+                    );
                     publish_size(&naming, version) <= connection.maximum_packet_size_bytes as usize
                 }),
                 None => OutboundTopic::Name,
@@ -505,7 +533,9 @@ impl Shard {
         }
         if shares {
             let message = publication.message();
-            self.connections[index as usize].outbound.append_payload(message);
+            self.connections[index as usize]
+                .outbound
+                .append_payload(message);
         }
         if form.dup {
             self.counters.messages_resent += 1;
@@ -592,11 +622,16 @@ fn outbound<'a>(
         topic: name,
         topic_alias,
         // [MQTT-3.3.2-6]: less the time it waited, in whole seconds, and never down to zero.
-        message_expiry_interval_seconds: parts.expires_at.filter(|_| speaks_properties).map(|at| {
-            u32::try_from(at.since(now).as_secs_f64().ceil() as u64).unwrap_or(u32::MAX)
-        }),
+        message_expiry_interval_seconds: parts
+            .expires_at
+            .filter(|_| speaks_properties)
+            .map(|at| u32::try_from(at.since(now).as_secs_f64().ceil() as u64).unwrap_or(u32::MAX)),
         subscription_identifiers: form.identifiers,
-        properties: if speaks_properties { parts.properties } else { &[] },
+        properties: if speaks_properties {
+            parts.properties
+        } else {
+            &[]
+        },
         payload_bytes: parts.payload.len(),
     }
 }

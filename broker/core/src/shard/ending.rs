@@ -44,7 +44,9 @@ impl Shard {
     /// Ends a connection for any cause: tells an MQTT 5 client, parts it from its session, and has
     /// the shell close it, unless the shell has lost it already.
     pub(super) fn end_connection(&mut self, key: ConnectionKey, cause: DisconnectCause, now: Time) {
-        let Some(connection) = self.connection_mut(key) else { return };
+        let Some(connection) = self.connection_mut(key) else {
+            return;
+        };
         if connection.is_closing() {
             return;
         }
@@ -115,7 +117,10 @@ impl Shard {
         state.connection = None;
         state.disconnected_at = now;
         state.resend_from = None;
-        let key = SessionKey { index: session, generation: state.generation };
+        let key = SessionKey {
+            index: session,
+            generation: state.generation,
+        };
         let held = std::mem::take(&mut state.held_publishers);
         let replays = std::mem::take(&mut state.replays);
         let expiry = state.expiry_interval_seconds;
@@ -142,15 +147,20 @@ impl Shard {
         if delay == 0 {
             self.publish_will(session, now);
         } else {
-            self.wheel.arm(now + Duration::from_secs(u64::from(delay)), Timer::Will(key));
+            self.wheel.arm(
+                now + Duration::from_secs(u64::from(delay)),
+                Timer::Will(key),
+            );
         }
     }
 
     pub(super) fn on_will_timer(&mut self, key: SessionKey, now: Time) {
-        let Some(session) = self.session_by_key(key) else { return };
+        let Some(session) = self.session_by_key(key) else {
+            return;
+        };
         let Some(will) = &session.will else { return };
-        let due = session.disconnected_at
-            + Duration::from_secs(u64::from(will.delay_interval_seconds));
+        let due =
+            session.disconnected_at + Duration::from_secs(u64::from(will.delay_interval_seconds));
         // The session may have been back and gone again since the timer was armed.
         if session.connection.is_none() && due <= now {
             self.publish_will(key.index, now);
@@ -158,7 +168,9 @@ impl Shard {
     }
 
     pub(super) fn on_session_expiry_timer(&mut self, key: SessionKey, now: Time) {
-        let Some(session) = self.session_by_key(key) else { return };
+        let Some(session) = self.session_by_key(key) else {
+            return;
+        };
         let interval = session.expiry_interval_seconds;
         let due = session.disconnected_at + Duration::from_secs(u64::from(interval));
         if session.connection.is_none() && interval != u32::MAX && due <= now {
@@ -190,10 +202,21 @@ impl Shard {
     }
 
     fn publish_will(&mut self, session: u32, now: Time) {
-        let Some(will) = self.sessions[session as usize].will.take() else { return };
+        let Some(will) = self.sessions[session as usize].will.take() else {
+            return;
+        };
         self.counters.wills_published += 1;
-        let Will { topic, properties, payload, qos, retain, .. } = &*will;
-        let Ok(topic) = TopicName::new(topic) else { return };
+        let Will {
+            topic,
+            properties,
+            payload,
+            qos,
+            retain,
+            ..
+        } = &*will;
+        let Ok(topic) = TopicName::new(topic) else {
+            return;
+        };
         let expires_at = will
             .message_expiry_interval_seconds
             .map(|seconds| now + Duration::from_secs(u64::from(seconds)));

@@ -116,7 +116,13 @@ impl Shard {
     /// A shard without connections, sessions or retained messages.
     #[must_use]
     pub fn new(config: ShardConfig) -> Shard {
-        let ShardConfig { id, shards, limits, seed, authentication_methods } = config;
+        let ShardConfig {
+            id,
+            shards,
+            limits,
+            seed,
+            authentication_methods,
+        } = config;
         Shard {
             id,
             shards: shards.max(1),
@@ -159,11 +165,15 @@ impl Shard {
     pub fn open(&mut self, origin: ConnectionOrigin, now: Time) -> ConnectionKey {
         self.counters.connections_opened += 1;
         let generation = self.next_generation();
-        let index = self.connections.insert(Connection::new(origin, generation, now)) as u32;
+        let index = self
+            .connections
+            .insert(Connection::new(origin, generation, now)) as u32;
         let key = ConnectionKey { index, generation };
         let limit = u64::from(self.limits.authentication_timeout_seconds);
-        self.wheel
-            .arm(now + std::time::Duration::from_secs(limit), Timer::Authentication(key));
+        self.wheel.arm(
+            now + std::time::Duration::from_secs(limit),
+            Timer::Authentication(key),
+        );
         key
     }
 
@@ -233,11 +243,7 @@ impl Shard {
 
     /// What waits to be sent to a connection, oldest first, as at most `slices.len()` pieces.
     /// Returns how many there are.
-    pub fn transmit<'a>(
-        &'a self,
-        connection: ConnectionKey,
-        slices: &mut [IoSlice<'a>],
-    ) -> usize {
+    pub fn transmit<'a>(&'a self, connection: ConnectionKey, slices: &mut [IoSlice<'a>]) -> usize {
         self.connection(connection)
             .map_or(0, |connection| connection.outbound.fill(slices))
     }
@@ -245,7 +251,8 @@ impl Shard {
     /// How many bytes wait to be sent to a connection.
     #[must_use]
     pub fn pending_transmit(&self, connection: ConnectionKey) -> usize {
-        self.connection(connection).map_or(0, |connection| connection.outbound.pending())
+        self.connection(connection)
+            .map_or(0, |connection| connection.outbound.pending())
     }
 
     /// The shell has sent this many of them. If some remain it waits until the socket takes more
@@ -254,7 +261,9 @@ impl Shard {
     /// # Panics
     /// If that is more than was pending.
     pub fn transmitted(&mut self, connection: ConnectionKey, bytes: usize, now: Time) {
-        let Some(slot) = self.connections.get_mut(connection.index as usize) else { return };
+        let Some(slot) = self.connections.get_mut(connection.index as usize) else {
+            return;
+        };
         if slot.generation != connection.generation {
             return;
         }
@@ -275,17 +284,28 @@ impl Shard {
     /// Something happened that is neither bytes nor the end of a connection.
     pub fn handle(&mut self, input: Input, now: Time) {
         match input {
-            Input::Authenticated { connection, outcome } => {
+            Input::Authenticated {
+                connection,
+                outcome,
+            } => {
                 self.on_authenticated(connection, outcome, now);
             }
-            Input::Exchange { connection, outcome } => self.on_exchange(connection, outcome, now),
+            Input::Exchange {
+                connection,
+                outcome,
+            } => self.on_exchange(connection, outcome, now),
             Input::Peer { from, batch } => self.on_peer(from, batch, now),
             Input::Disconnect { connection, reason } => {
                 if self.connection(connection).is_some() {
                     self.end_connection(connection, DisconnectCause::Administrative(reason), now);
                 }
             }
-            Input::Publish { topic, payload, qos, retain } => {
+            Input::Publish {
+                topic,
+                payload,
+                qos,
+                retain,
+            } => {
                 self.publish_own(&topic, &payload, qos, retain, now);
             }
             Input::ShutDown => self.shut_down(now),
@@ -378,14 +398,20 @@ impl Shard {
     }
 
     fn session_key(&self, index: u32) -> SessionKey {
-        SessionKey { index, generation: self.sessions[index as usize].generation }
+        SessionKey {
+            index,
+            generation: self.sessions[index as usize].generation,
+        }
     }
 
     /// Names the connection to the shell at the end of the turn, or before it if much is waiting.
     fn list_for_transmit(&mut self, index: u32) {
         const URGENT_BYTES: usize = 256 * 1024;
         let connection = &mut self.connections[index as usize];
-        let key = ConnectionKey { index, generation: connection.generation };
+        let key = ConnectionKey {
+            index,
+            generation: connection.generation,
+        };
         if !connection.listed {
             connection.listed = true;
             self.to_transmit.push_back(key);
@@ -416,7 +442,8 @@ impl Shard {
             }
             self.take_bytes(key, &[], now);
             if self.wants_read(key) {
-                self.outputs.push_back(Output::ResumeReading { connection: key });
+                self.outputs
+                    .push_back(Output::ResumeReading { connection: key });
             }
         }
     }

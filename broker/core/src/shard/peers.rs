@@ -44,7 +44,9 @@ impl Shard {
     /// The shards beside this one.
     pub(super) fn others(&self) -> impl Iterator<Item = ShardId> + use<> {
         let own = self.id;
-        (0..self.shards).map(ShardId).filter(move |shard| *shard != own)
+        (0..self.shards)
+            .map(ShardId)
+            .filter(move |shard| *shard != own)
     }
 
     /// A publication for the subscribers of another shard.
@@ -59,7 +61,13 @@ impl Shard {
     /// announcement may still be under way.
     pub(super) fn announce(&mut self, filter: &str, token: u32) -> u32 {
         for shard in self.others() {
-            self.tell(shard, PeerMessage::Interest { filter: Box::from(filter), token });
+            self.tell(
+                shard,
+                PeerMessage::Interest {
+                    filter: Box::from(filter),
+                    token,
+                },
+            );
         }
         u32::from(self.shards) - 1
     }
@@ -76,7 +84,9 @@ impl Shard {
         if self.shards == 1 {
             return;
         }
-        let Some(count) = self.announced.get_mut(&id) else { return };
+        let Some(count) = self.announced.get_mut(&id) else {
+            return;
+        };
         *count -= 1;
         if *count > 0 {
             return;
@@ -91,18 +101,32 @@ impl Shard {
 
     pub(super) fn unsubscribe_id(&mut self, id: FilterId, subscriber: Subscriber) {
         // The identifier may name another filter as soon as this one is removed.
-        let filter = if self.shards > 1 { self.index.filter_text(id) } else { String::new() };
+        let filter = if self.shards > 1 {
+            self.index.filter_text(id)
+        } else {
+            String::new()
+        };
         if self.index.remove_id(id, subscriber).is_some() {
             self.withdraw(id, || filter);
         }
     }
 
     pub(super) fn hold_remote(&mut self, source: Publisher) {
-        self.tell(source.shard, PeerMessage::Hold { connection: source.connection });
+        self.tell(
+            source.shard,
+            PeerMessage::Hold {
+                connection: source.connection,
+            },
+        );
     }
 
     pub(super) fn release_remote(&mut self, source: Publisher) {
-        self.tell(source.shard, PeerMessage::Release { connection: source.connection });
+        self.tell(
+            source.shard,
+            PeerMessage::Release {
+                connection: source.connection,
+            },
+        );
     }
 
     pub(super) fn on_peer(&mut self, from: ShardId, batch: PeerBatch, now: Time) {
@@ -151,12 +175,24 @@ impl Shard {
             }
             PeerMessage::ReplayNext { token } => self.advance_remote_replay(from, token, now),
             PeerMessage::ReplayClose { token } => self.close_remote_replay(from, token),
-            PeerMessage::ReplayBatch { token, messages, complete } => {
+            PeerMessage::ReplayBatch {
+                token,
+                messages,
+                complete,
+            } => {
                 self.on_replay_batch(from, token, messages, complete, now);
             }
-            PeerMessage::Join { group, member, terms, token } => {
+            PeerMessage::Join {
+                group,
+                member,
+                terms,
+                token,
+            } => {
                 let id = self.groups.find_or_create(&group);
-                let key = MemberKey { shard: from, session: member };
+                let key = MemberKey {
+                    shard: from,
+                    session: member,
+                };
                 let entry = self.pending_subscribes.vacant_key() as u32;
                 let remaining = self.add_member(id, key, terms, Some(entry));
                 self.set_member_online(id, key, true);
@@ -164,17 +200,31 @@ impl Shard {
                     self.tell(from, PeerMessage::InterestNoted { token });
                 } else {
                     let what = Awaited::Member { shard: from, token };
-                    self.pending_subscribes.insert(PendingSubscribe { remaining, what });
+                    self.pending_subscribes
+                        .insert(PendingSubscribe { remaining, what });
                 }
             }
             PeerMessage::Leave { group, member } => {
                 if let Some(id) = self.groups.find(&group) {
-                    self.remove_member(id, MemberKey { shard: from, session: member });
+                    self.remove_member(
+                        id,
+                        MemberKey {
+                            shard: from,
+                            session: member,
+                        },
+                    );
                 }
             }
-            PeerMessage::MemberOnline { group, member, online } => {
+            PeerMessage::MemberOnline {
+                group,
+                member,
+                online,
+            } => {
                 if let Some(id) = self.groups.find(&group) {
-                    let key = MemberKey { shard: from, session: member };
+                    let key = MemberKey {
+                        shard: from,
+                        session: member,
+                    };
                     self.set_member_online(id, key, online);
                     if online {
                         self.reclaim_from_absent(id, now);
@@ -182,14 +232,22 @@ impl Shard {
                     }
                 }
             }
-            PeerMessage::Assign { group, member, message, source } => {
+            PeerMessage::Assign {
+                group,
+                member,
+                message,
+                source,
+            } => {
                 self.on_assigned(from, group, member, message, source, now);
             }
             PeerMessage::Settled { group, member } => {
                 if let Some(id) = self.groups.find(&group)
                     && let Some(group) = self.groups.group_mut(id)
                 {
-                    group.settled(MemberKey { shard: from, session: member });
+                    group.settled(MemberKey {
+                        shard: from,
+                        session: member,
+                    });
                     self.drain_group(id, now);
                 }
             }
@@ -210,7 +268,9 @@ impl Shard {
     }
 
     fn on_interest_noted(&mut self, token: u32, now: Time) {
-        let Some(pending) = self.pending_subscribes.get_mut(token as usize) else { return };
+        let Some(pending) = self.pending_subscribes.get_mut(token as usize) else {
+            return;
+        };
         pending.remaining -= 1;
         if pending.remaining > 0 {
             return;
@@ -234,8 +294,9 @@ impl Shard {
             .and_then(|id| self.groups.group(id))
             .and_then(|group| group.local.get(&member))
             .copied();
-        let online =
-            self.session_by_key(member).is_some_and(|session| session.connection.is_some());
+        let online = self
+            .session_by_key(member)
+            .is_some_and(|session| session.connection.is_some());
         match (id, terms) {
             (Some(id), Some(terms)) if online => {
                 if self.drop_if_expired(&message, now) {

@@ -58,7 +58,10 @@ impl<'a> Publication<'a> {
     /// The owned form, made once however many keep it.
     pub(super) fn message(&mut self) -> Arc<Message> {
         let parts = self.parts;
-        Arc::clone(self.message.get_or_insert_with(|| Arc::new(Message::new(parts))))
+        Arc::clone(
+            self.message
+                .get_or_insert_with(|| Arc::new(Message::new(parts))),
+        )
     }
 }
 
@@ -171,17 +174,32 @@ impl Shard {
             expires_at,
         });
         publication.publisher = Some(session);
-        publication.source = Some(Publisher { shard: self.id, connection: key });
+        publication.source = Some(Publisher {
+            shard: self.id,
+            connection: key,
+        });
         match publish.delivery {
             PublishDelivery::AtMostOnce => {
                 self.publish(&mut publication, None, now);
             }
             PublishDelivery::AtLeastOnce(id) => {
-                self.publish_acknowledged(&mut publication, key, AcknowledgementKind::PubAck, id, now);
+                self.publish_acknowledged(
+                    &mut publication,
+                    key,
+                    AcknowledgementKind::PubAck,
+                    id,
+                    now,
+                );
             }
             PublishDelivery::ExactlyOnce(id) => {
                 self.sessions[session as usize].received.insert(id);
-                self.publish_acknowledged(&mut publication, key, AcknowledgementKind::PubRec, id, now);
+                self.publish_acknowledged(
+                    &mut publication,
+                    key,
+                    AcknowledgementKind::PubRec,
+                    id,
+                    now,
+                );
             }
         }
     }
@@ -196,7 +214,10 @@ impl Shard {
         now: Time,
     ) {
         let sequence = self.connections[key.index as usize].owed_sequence;
-        let receipt = Receipt { connection: key, sequence };
+        let receipt = Receipt {
+            connection: key,
+            sequence,
+        };
         let published = self.publish(publication, Some(receipt), now);
         let reason_code = if published.matched {
             ReasonCode::Success
@@ -208,21 +229,35 @@ impl Shard {
             return self.send_acknowledgement(key.index, kind, packet_identifier, reason_code);
         }
         let receipts = published.receipts;
-        let owed = OwedAcknowledgement { kind, packet_identifier, reason_code, receipts };
+        let owed = OwedAcknowledgement {
+            kind,
+            packet_identifier,
+            reason_code,
+            receipts,
+        };
         connection.owed.push_back(owed);
         connection.owed_sequence = connection.owed_sequence.wrapping_add(1);
     }
 
     /// Somebody who promised to keep a message has it.
     pub(super) fn on_receipt(&mut self, receipt: Receipt) {
-        let Some(connection) = self.connection_mut(receipt.connection) else { return };
+        let Some(connection) = self.connection_mut(receipt.connection) else {
+            return;
+        };
         // The last one owed has the sequence before the next one's.
         let behind = connection.owed_sequence.wrapping_sub(receipt.sequence) as usize;
-        let Some(index) = connection.owed.len().checked_sub(behind) else { return };
-        let Some(owed) = connection.owed.get_mut(index) else { return };
+        let Some(index) = connection.owed.len().checked_sub(behind) else {
+            return;
+        };
+        let Some(owed) = connection.owed.get_mut(index) else {
+            return;
+        };
         owed.receipts = owed.receipts.saturating_sub(1);
         while let Some(connection) = self.connection_mut(receipt.connection)
-            && connection.owed.front().is_some_and(|owed| owed.receipts == 0)
+            && connection
+                .owed
+                .front()
+                .is_some_and(|owed| owed.receipts == 0)
             && let Some(owed) = connection.owed.pop_front()
         {
             let index = receipt.connection.index;
@@ -275,12 +310,7 @@ impl Shard {
         None
     }
 
-    fn refuse_publish(
-        &mut self,
-        key: ConnectionKey,
-        delivery: PublishDelivery,
-        refusal: &Refusal,
-    ) {
+    fn refuse_publish(&mut self, key: ConnectionKey, delivery: PublishDelivery, refusal: &Refusal) {
         let connection = &self.connections[key.index as usize];
         let (version, explain) = (connection.version, connection.request_problem_information);
         self.counters.drop_message(DropReason::Refused);
@@ -294,9 +324,16 @@ impl Shard {
             // [MQTT3-3.3.5-2]: acknowledged, since there is no way to say no, or closed. For QoS 2
             // the identifier is remembered so that PUBREL finds it.
             if let (AcknowledgementKind::PubRec, Some(session)) = (kind, connection.session()) {
-                self.sessions[session as usize].received.insert(packet_identifier);
+                self.sessions[session as usize]
+                    .received
+                    .insert(packet_identifier);
             }
-            return self.send_acknowledgement(key.index, kind, packet_identifier, ReasonCode::Success);
+            return self.send_acknowledgement(
+                key.index,
+                kind,
+                packet_identifier,
+                ReasonCode::Success,
+            );
         }
         let acknowledgement = Acknowledgement {
             packet_identifier,
@@ -324,9 +361,15 @@ impl Shard {
         receipt: Option<Receipt>,
         now: Time,
     ) -> Published {
-        let receipts =
-            if publication.parts.retain { self.retain(publication, receipt) } else { 0 };
-        Published { matched: self.route(publication, now), receipts }
+        let receipts = if publication.parts.retain {
+            self.retain(publication, receipt)
+        } else {
+            0
+        };
+        Published {
+            matched: self.route(publication, now),
+            receipts,
+        }
     }
 
     /// Routes a message to everyone it is due; true if there is anyone.
@@ -401,9 +444,17 @@ impl Shard {
         retain: bool,
         now: Time,
     ) {
-        let Ok(topic) = TopicName::new(topic) else { return };
-        let parts =
-            MessageParts { topic, properties: &[], payload, qos, retain, expires_at: None };
+        let Ok(topic) = TopicName::new(topic) else {
+            return;
+        };
+        let parts = MessageParts {
+            topic,
+            properties: &[],
+            payload,
+            qos,
+            retain,
+            expires_at: None,
+        };
         self.publish(&mut Publication::new(parts), None, now);
     }
 }

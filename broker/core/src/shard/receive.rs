@@ -18,7 +18,9 @@ const CONNECT: u8 = 1;
 impl Shard {
     /// Handles `bytes` after what was kept of earlier ones, as far as the connection may go on.
     pub(super) fn take_bytes(&mut self, key: ConnectionKey, mut bytes: &[u8], now: Time) {
-        let Some(connection) = self.connection_mut(key) else { return };
+        let Some(connection) = self.connection_mut(key) else {
+            return;
+        };
         if connection.is_closing() {
             return;
         }
@@ -67,7 +69,9 @@ impl Shard {
         let maximum = self.maximum_packet_size(key);
         while !bytes.is_empty() {
             let lacking = match split_frame(kept, maximum) {
-                Ok(Split::Incomplete { needed: Some(needed) }) => needed - kept.len(),
+                Ok(Split::Incomplete {
+                    needed: Some(needed),
+                }) => needed - kept.len(),
                 // The length itself is incomplete: byte by byte, at most four times.
                 Ok(Split::Incomplete { needed: None }) => 1,
                 Ok(Split::Frame(_)) | Err(_) => break,
@@ -96,9 +100,10 @@ impl Shard {
                 | ConnectionState::Authenticating(_)
                 | ConnectionState::Closing,
             )
-            | None => {
-                self.limits.maximum_packet_size_bytes.min(self.limits.authentication_bytes)
-            }
+            | None => self
+                .limits
+                .maximum_packet_size_bytes
+                .min(self.limits.authentication_bytes),
         }
     }
 
@@ -118,7 +123,9 @@ impl Shard {
             }
             if connection.outbound.pending() > self.limits.outbound_buffer_bytes as usize {
                 // It sends and does not read what it is sent: it has to wait for itself.
-                self.connections[key.index as usize].holds.add(Holds::OUTBOUND_FULL);
+                self.connections[key.index as usize]
+                    .holds
+                    .add(Holds::OUTBOUND_FULL);
                 break;
             }
             let (session, version) = (connection.session(), connection.version);
@@ -240,7 +247,9 @@ impl Shard {
             Packet::Subscribe(subscribe) => {
                 self.on_subscribe(key, session, &subscribe, packet, now);
             }
-            Packet::Unsubscribe(unsubscribe) => self.on_unsubscribe(key, session, &unsubscribe, now),
+            Packet::Unsubscribe(unsubscribe) => {
+                self.on_unsubscribe(key, session, &unsubscribe, now)
+            }
             Packet::PingReq => self.on_pingreq(key),
             Packet::Disconnect(disconnect) => self.on_disconnect(key, session, &disconnect, now),
             Packet::Publish(publish) => self.on_publish(key, session, &publish, now),
@@ -285,7 +294,9 @@ impl Shard {
         let fits = nexum_codec::encode(packet, connection.version, &mut self.encoded).is_ok()
             && self.encoded.len() <= connection.maximum_packet_size_bytes as usize;
         if fits {
-            connection.outbound.append_bytes(&mut self.pool, &self.encoded);
+            connection
+                .outbound
+                .append_bytes(&mut self.pool, &self.encoded);
             self.list_for_transmit(index);
         }
         fits

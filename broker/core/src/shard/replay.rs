@@ -61,7 +61,10 @@ impl Shard {
             return;
         }
         let shards = u64::from(self.shards);
-        let replaced = self.retained.at(parts.topic).map_or(0, |kept| kept.size_bytes() as u64);
+        let replaced = self
+            .retained
+            .at(parts.topic)
+            .map_or(0, |kept| kept.size_bytes() as u64);
         let bytes = self.retained.bytes() - replaced + message.size_bytes() as u64;
         let count = self.retained.len() as u64 + u64::from(replaced == 0);
         if count * shards > self.limits.maximum_retained_messages
@@ -76,8 +79,12 @@ impl Shard {
 
     /// Begins to send what is retained under a filter to a session.
     pub(super) fn open_replay(&mut self, session: u32, request: RetainedRequest) {
-        let Ok(filter) = TopicFilter::new(&request.filter) else { return };
-        let exact_owner = filter.as_topic_name().map(|name| self.home_of(name.as_str()));
+        let Ok(filter) = TopicFilter::new(&request.filter) else {
+            return;
+        };
+        let exact_owner = filter
+            .as_topic_name()
+            .map(|name| self.home_of(name.as_str()));
         let own = self.id;
         let owners: Vec<ShardId> = (0..self.shards)
             .map(ShardId)
@@ -114,7 +121,12 @@ impl Shard {
     pub(super) fn close_replay(&mut self, replay: Replay) {
         match replay.source {
             ReplaySource::Local(id) => self.retained.close_replay(id),
-            ReplaySource::Remote { shard, token, complete, .. } => {
+            ReplaySource::Remote {
+                shard,
+                token,
+                complete,
+                ..
+            } => {
                 self.replaying.remove(&token);
                 if !complete {
                     self.tell(shard, PeerMessage::ReplayClose { token });
@@ -127,7 +139,9 @@ impl Shard {
     pub(super) fn replay_one(&mut self, session: u32, key: ConnectionKey, now: Time) -> bool {
         let state = &mut self.sessions[session as usize];
         let has_quota = state.quota_used < state.quota;
-        let Some(mut replay) = state.replays.pop_front() else { return false };
+        let Some(mut replay) = state.replays.pop_front() else {
+            return false;
+        };
         if !has_quota && replay.maximum_qos != QoS::AtMostOnce {
             state.replays.push_front(replay);
             return false;
@@ -135,16 +149,25 @@ impl Shard {
         let mut next = None;
         let (finished, blocked) = match &mut replay.source {
             ReplaySource::Local(id) => {
-                let progress = self.retained.advance(*id, now, STEPS_AT_ONCE, &mut |message| {
-                    next = Some(Arc::clone(message));
-                    ControlFlow::Break(())
-                });
+                let progress = self
+                    .retained
+                    .advance(*id, now, STEPS_AT_ONCE, &mut |message| {
+                        next = Some(Arc::clone(message));
+                        ControlFlow::Break(())
+                    });
                 match progress {
                     Progress::Done => (true, false),
                     Progress::More => (false, next.is_none()),
                 }
             }
-            ReplaySource::Remote { shard, token, batch, complete, asked, overtaken } => {
+            ReplaySource::Remote {
+                shard,
+                token,
+                batch,
+                complete,
+                asked,
+                overtaken,
+            } => {
                 let hashes = &self.homes;
                 while let Some(message) = batch.pop_front() {
                     let topic = hashes.hash_one(message.parts().topic.as_str());
@@ -190,8 +213,7 @@ impl Shard {
         (maximum_qos, identifier): (QoS, Option<u32>),
         now: Time,
     ) {
-        let subscription_identifiers: SubscriptionIdentifierList =
-            identifier.into_iter().collect();
+        let subscription_identifiers: SubscriptionIdentifierList = identifier.into_iter().collect();
         let parts = message.parts();
         let qos = parts.qos.min(maximum_qos);
         if !self.fits_client(key.index, &parts, qos, &subscription_identifiers, now) {
@@ -200,8 +222,13 @@ impl Shard {
         let state = &mut self.sessions[session as usize];
         state.queue_bytes += message.size_bytes() as u64;
         // [MQTT-3.3.1-8] [MQTT3-3.3.1-8]: RETAIN is 1 because of a new subscription.
-        let delivery =
-            Delivery { message, qos, retain: true, subscription_identifiers, group: None };
+        let delivery = Delivery {
+            message,
+            qos,
+            retain: true,
+            subscription_identifiers,
+            group: None,
+        };
         self.send_delivery(session, key, delivery, now);
     }
 
@@ -231,28 +258,35 @@ impl Shard {
         filter: &str,
         now: Time,
     ) {
-        let Ok(filter) = TopicFilter::new(filter) else { return };
+        let Ok(filter) = TopicFilter::new(filter) else {
+            return;
+        };
         let id = self.retained.open_replay(filter);
-        self.remote_replays.insert((from, token), RemoteReplay { id });
+        self.remote_replays
+            .insert((from, token), RemoteReplay { id });
         self.advance_remote_replay(from, token, now);
     }
 
     pub(super) fn advance_remote_replay(&mut self, from: ShardId, token: u32, now: Time) {
-        let Some(replay) = self.remote_replays.get(&(from, token)) else { return };
+        let Some(replay) = self.remote_replays.get(&(from, token)) else {
+            return;
+        };
         let id = replay.id;
         let mut messages: Vec<Arc<Message>> = Vec::new();
         let mut bytes = 0;
         let mut steps = 0;
         let complete = loop {
-            let progress = self.retained.advance(id, now, STEPS_AT_ONCE, &mut |message| {
-                bytes += message.size_bytes();
-                messages.push(Arc::clone(message));
-                if messages.len() >= BATCH_MESSAGES || bytes >= BATCH_BYTES {
-                    ControlFlow::Break(())
-                } else {
-                    ControlFlow::Continue(())
-                }
-            });
+            let progress = self
+                .retained
+                .advance(id, now, STEPS_AT_ONCE, &mut |message| {
+                    bytes += message.size_bytes();
+                    messages.push(Arc::clone(message));
+                    if messages.len() >= BATCH_MESSAGES || bytes >= BATCH_BYTES {
+                        ControlFlow::Break(())
+                    } else {
+                        ControlFlow::Continue(())
+                    }
+                });
             steps += 1;
             match progress {
                 Progress::Done => break true,
@@ -264,7 +298,14 @@ impl Shard {
         if complete {
             self.close_remote_replay(from, token);
         }
-        self.tell(from, PeerMessage::ReplayBatch { token, messages, complete });
+        self.tell(
+            from,
+            PeerMessage::ReplayBatch {
+                token,
+                messages,
+                complete,
+            },
+        );
     }
 
     pub(super) fn close_remote_replay(&mut self, from: ShardId, token: u32) {
@@ -281,11 +322,21 @@ impl Shard {
         is_complete: bool,
         now: Time,
     ) {
-        let Some(key) = self.replaying.get(&token).copied() else { return };
-        let Some(session) = self.session_by_key(key) else { return };
+        let Some(key) = self.replaying.get(&token).copied() else {
+            return;
+        };
+        let Some(session) = self.session_by_key(key) else {
+            return;
+        };
         for replay in &mut session.replays {
-            if let ReplaySource::Remote { shard, token: own, batch, complete, asked, .. } =
-                &mut replay.source
+            if let ReplaySource::Remote {
+                shard,
+                token: own,
+                batch,
+                complete,
+                asked,
+                ..
+            } = &mut replay.source
                 && *shard == from
                 && *own == token
             {

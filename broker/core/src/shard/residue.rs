@@ -23,6 +23,9 @@ impl Shard {
             ("replaying", self.replaying.len()),
             ("unfinished", self.unfinished.len()),
         ];
-        tables.into_iter().filter(|(_, entries)| *entries > 0).collect()
+        tables
+            .into_iter()
+            .filter(|(_, entries)| *entries > 0)
+            .collect()
     }
 }

@@ -32,13 +32,24 @@ impl Shard {
         let (id, member) = self.note_membership(session, name, terms);
         let home = self.home_of(name);
         if home == self.id {
-            let key = MemberKey { shard: self.id, session: member };
+            let key = MemberKey {
+                shard: self.id,
+                session: member,
+            };
             let answers = self.add_member(id, key, terms, Some(token));
             self.set_member_online(id, key, true);
             return answers;
         }
         let group = Arc::clone(name);
-        self.tell(home, PeerMessage::Join { group, member, terms, token });
+        self.tell(
+            home,
+            PeerMessage::Join {
+                group,
+                member,
+                terms,
+                token,
+            },
+        );
         1
     }
 
@@ -46,7 +57,10 @@ impl Shard {
     pub(super) fn join_group(&mut self, session: u32, name: &Arc<str>, terms: MemberTerms) {
         let (id, member) = self.note_membership(session, name, terms);
         if self.home_of(name) == self.id {
-            let key = MemberKey { shard: self.id, session: member };
+            let key = MemberKey {
+                shard: self.id,
+                session: member,
+            };
             self.add_member(id, key, terms, None);
         }
         self.tell_group(id, member, true);
@@ -81,12 +95,17 @@ impl Shard {
         terms: MemberTerms,
         token: Option<u32>,
     ) -> u32 {
-        let Some(group) = self.groups.group_mut(id) else { return 0 };
+        let Some(group) = self.groups.group_mut(id) else {
+            return 0;
+        };
         group.join(key, terms);
         let name = Arc::clone(&group.name);
-        let Ok(filter) = TopicFilter::new(filter_of(&name)) else { return 0 };
+        let Ok(filter) = TopicFilter::new(filter_of(&name)) else {
+            return 0;
+        };
         let (filter_id, previous) =
-            self.index.insert(filter, Subscriber::Group(id), Subscription::default());
+            self.index
+                .insert(filter, Subscriber::Group(id), Subscription::default());
         self.count_subscriber(filter_id, previous.is_none());
         token.map_or(0, |token| self.announce(filter.as_str(), token))
     }
@@ -111,24 +130,32 @@ impl Shard {
         self.leave_group(id, member, orphans, now);
     }
 
-    fn leave_group(
-        &mut self,
-        id: GroupId,
-        member: SessionKey,
-        orphans: Vec<Delivery>,
-        now: Time,
-    ) {
-        let Some(group) = self.groups.group_mut(id) else { return };
+    fn leave_group(&mut self, id: GroupId, member: SessionKey, orphans: Vec<Delivery>, now: Time) {
+        let Some(group) = self.groups.group_mut(id) else {
+            return;
+        };
         group.local.remove(&member);
         let name = Arc::clone(&group.name);
         let home = self.home_of(&name);
         if home == self.id {
-            self.remove_member(id, MemberKey { shard: self.id, session: member });
+            self.remove_member(
+                id,
+                MemberKey {
+                    shard: self.id,
+                    session: member,
+                },
+            );
             for delivery in orphans {
                 self.return_to_group(id, delivery, now);
             }
         } else {
-            self.tell(home, PeerMessage::Leave { group: Arc::clone(&name), member });
+            self.tell(
+                home,
+                PeerMessage::Leave {
+                    group: Arc::clone(&name),
+                    member,
+                },
+            );
             for delivery in orphans {
                 let (group, message) = (Arc::clone(&name), delivery.message);
                 self.tell(home, PeerMessage::Return { group, message });
@@ -139,7 +166,9 @@ impl Shard {
 
     /// At home: a member is gone for good.
     pub(super) fn remove_member(&mut self, id: GroupId, key: MemberKey) {
-        let Some(group) = self.groups.group_mut(id) else { return };
+        let Some(group) = self.groups.group_mut(id) else {
+            return;
+        };
         group.leave(key);
         if group.has_members() {
             return;
@@ -167,7 +196,9 @@ impl Shard {
         let strategy = self.limits.shared_subscription_strategy;
         let parts = publication.parts;
         let (sessions, own, hasher) = (&self.sessions, self.id, &self.homes);
-        let Some(group) = self.groups.group_mut(id) else { return };
+        let Some(group) = self.groups.group_mut(id) else {
+            return;
+        };
         let chosen = group.choose(
             strategy,
             |member, outstanding| has_room(sessions, own, member, outstanding),
@@ -188,7 +219,12 @@ impl Shard {
             let group = Arc::clone(&group.name);
             let message = publication.message();
             let source = publication.source;
-            let assign = PeerMessage::Assign { group, member: member.session, message, source };
+            let assign = PeerMessage::Assign {
+                group,
+                member: member.session,
+                message,
+                source,
+            };
             self.tell(member.shard, assign);
         }
     }
@@ -227,13 +263,18 @@ impl Shard {
 
     /// A session's connection went: others complete what it has not.
     pub(super) fn on_members_offline(&mut self, session: u32, now: Time) {
-        if self.sessions[session as usize].shared_subscriptions.is_empty() {
+        if self.sessions[session as usize]
+            .shared_subscriptions
+            .is_empty()
+        {
             return;
         }
         self.tell_groups(session, false);
         let member = self.session_key(session);
         for id in self.sessions[session as usize].shared_subscriptions.clone() {
-            let Some(group) = self.groups.group(id) else { continue };
+            let Some(group) = self.groups.group(id) else {
+                continue;
+            };
             // Section 4.8.2: what is in flight may wait for its member or go to another as soon
             // as the connection is lost. It waits only if there is no other.
             let at_home = self.home_of(&group.name) == self.id;
@@ -246,7 +287,9 @@ impl Shard {
 
     /// At home: another member is there now for what absent members of this shard still hold.
     pub(super) fn reclaim_from_absent(&mut self, id: GroupId, now: Time) {
-        let Some(group) = self.groups.group(id) else { return };
+        let Some(group) = self.groups.group(id) else {
+            return;
+        };
         let absent: Vec<SessionKey> = group
             .local
             .keys()
@@ -272,13 +315,29 @@ impl Shard {
     }
 
     fn tell_group(&mut self, id: GroupId, member: SessionKey, online: bool) {
-        let Some(group) = self.groups.group(id) else { return };
+        let Some(group) = self.groups.group(id) else {
+            return;
+        };
         let name = Arc::clone(&group.name);
         let home = self.home_of(&name);
         if home == self.id {
-            self.set_member_online(id, MemberKey { shard: self.id, session: member }, online);
+            self.set_member_online(
+                id,
+                MemberKey {
+                    shard: self.id,
+                    session: member,
+                },
+                online,
+            );
         } else {
-            self.tell(home, PeerMessage::MemberOnline { group: name, member, online });
+            self.tell(
+                home,
+                PeerMessage::MemberOnline {
+                    group: name,
+                    member,
+                    online,
+                },
+            );
         }
     }
 
@@ -293,13 +352,17 @@ impl Shard {
     pub(super) fn drain_group(&mut self, id: GroupId, now: Time) {
         loop {
             let (sessions, own) = (&self.sessions, self.id);
-            let Some(group) = self.groups.group_mut(id) else { return };
-            if !group.any_has_room(|member, outstanding| {
-                has_room(sessions, own, member, outstanding)
-            }) {
+            let Some(group) = self.groups.group_mut(id) else {
+                return;
+            };
+            if !group
+                .any_has_room(|member, outstanding| has_room(sessions, own, member, outstanding))
+            {
                 return;
             }
-            let Some(message) = group.next_waiting() else { return };
+            let Some(message) = group.next_waiting() else {
+                return;
+            };
             if !self.drop_if_expired(&message, now) {
                 self.deliver_to_group(id, &mut Publication::of_message(&message), now);
             }
@@ -313,11 +376,18 @@ impl Shard {
             return;
         }
         for place in 0..state.shared_subscriptions.len() {
-            let Some(id) = self.sessions[session as usize].shared_subscriptions.get(place) else {
+            let Some(id) = self.sessions[session as usize]
+                .shared_subscriptions
+                .get(place)
+            else {
                 return;
             };
             let id = *id;
-            if self.groups.group(id).is_some_and(|group| group.backlog_len() > 0) {
+            if self
+                .groups
+                .group(id)
+                .is_some_and(|group| group.backlog_len() > 0)
+            {
                 self.drain_group(id, now);
             }
         }
@@ -332,14 +402,23 @@ impl Shard {
         group: Option<GroupId>,
         inflight_too: bool,
     ) -> Vec<Delivery> {
-        let Some(session) = self.session_by_key(member) else { return Vec::new() };
+        let Some(session) = self.session_by_key(member) else {
+            return Vec::new();
+        };
         let mut taken = Vec::new();
         if inflight_too {
             let exchanges = session.inflight.extract(|exchange| {
                 exchange.awaiting == Awaiting::PubAck
-                    && exchange.delivery.as_ref().is_some_and(|delivery| delivery.group == group)
+                    && exchange
+                        .delivery
+                        .as_ref()
+                        .is_some_and(|delivery| delivery.group == group)
             });
-            taken.extend(exchanges.into_iter().filter_map(|exchange| exchange.delivery));
+            taken.extend(
+                exchanges
+                    .into_iter()
+                    .filter_map(|exchange| exchange.delivery),
+            );
         }
         let queue = std::mem::take(&mut session.queue);
         for delivery in queue {
@@ -363,7 +442,13 @@ impl Shard {
         let home = self.home_of(&group.name);
         if home != self.id {
             let group = Arc::clone(&group.name);
-            self.tell(home, PeerMessage::Return { group, message: delivery.message });
+            self.tell(
+                home,
+                PeerMessage::Return {
+                    group,
+                    message: delivery.message,
+                },
+            );
         } else if !self.drop_if_expired(&delivery.message, now) {
             self.deliver_to_group(id, &mut Publication::of_message(&delivery.message), now);
         }
@@ -384,13 +469,24 @@ impl Shard {
     }
 
     pub(super) fn settle_at_home(&mut self, id: GroupId, member: SessionKey) {
-        let Some(group) = self.groups.group(id) else { return };
+        let Some(group) = self.groups.group(id) else {
+            return;
+        };
         let name = Arc::clone(&group.name);
         let home = self.home_of(&name);
         if home != self.id {
-            self.tell(home, PeerMessage::Settled { group: name, member });
+            self.tell(
+                home,
+                PeerMessage::Settled {
+                    group: name,
+                    member,
+                },
+            );
         } else if let Some(group) = self.groups.group_mut(id) {
-            group.settled(MemberKey { shard: self.id, session: member });
+            group.settled(MemberKey {
+                shard: self.id,
+                session: member,
+            });
         }
     }
 }
@@ -402,7 +498,9 @@ fn has_room(
     outstanding: u32,
 ) -> bool {
     if member.shard == own {
-        sessions.get(member.session.index as usize).is_some_and(crate::session::Session::may_send)
+        sessions
+            .get(member.session.index as usize)
+            .is_some_and(crate::session::Session::may_send)
     } else {
         outstanding < REMOTE_ROOM
     }
@@ -413,7 +511,11 @@ fn sticky_key<'a>(parts: &MessageParts<'a>) -> &'a str {
     ForwardedProperties::from_encoded(parts.properties)
         .ok()
         .and_then(|properties| {
-            properties.user_properties().iter().find(|(name, _)| *name == "key").map(|(_, value)| value)
+            properties
+                .user_properties()
+                .iter()
+                .find(|(name, _)| *name == "key")
+                .map(|(_, value)| value)
         })
         .unwrap_or(parts.topic.as_str())
 }

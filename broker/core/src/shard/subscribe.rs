@@ -6,9 +6,7 @@ use nexum_codec::{
     Packet, ReasonCodes, Split, SubAck, Subscribe, SubscriptionRequest, UnsubAck, Unsubscribe,
     UserProperties, decode, split_frame,
 };
-use nexum_types::{
-    ProtocolVersion, QoS, ReasonCode, SharedSubscription, Time, TopicFilter,
-};
+use nexum_types::{ProtocolVersion, QoS, ReasonCode, SharedSubscription, Time, TopicFilter};
 
 use super::Shard;
 use super::peers::{Awaited, PendingSubscribe};
@@ -42,7 +40,10 @@ fn member_terms(request: &SubscriptionRequest<'_>, identifier: Option<u32>) -> M
 }
 
 fn refusal(reason_code: ReasonCode, reason_string: impl Into<String>) -> Refusal {
-    Refusal { reason_code, reason_string: reason_string.into() }
+    Refusal {
+        reason_code,
+        reason_string: reason_string.into(),
+    }
 }
 
 /// One filter of a SUBSCRIBE that may be subscribed to.
@@ -112,23 +113,29 @@ impl Shard {
         if remaining == 0 {
             return false;
         }
-        self.connections[key.index as usize].holds.add(Holds::SUBSCRIBE);
+        self.connections[key.index as usize]
+            .holds
+            .add(Holds::SUBSCRIBE);
         let what = Awaited::Subscribe {
             connection: key,
             session,
             packet: Box::from(packet),
             placeholders,
         };
-        self.pending_subscribes.insert(PendingSubscribe { remaining, what });
+        self.pending_subscribes
+            .insert(PendingSubscribe { remaining, what });
         true
     }
 
     /// Every shard has noted the interest that `token` stands for.
     pub(super) fn on_subscribe_noted(&mut self, token: u32, awaited: Awaited, now: Time) {
         let (key, session, packet, placeholders) = match awaited {
-            Awaited::Subscribe { connection, session, packet, placeholders } => {
-                (connection, session, packet, placeholders)
-            }
+            Awaited::Subscribe {
+                connection,
+                session,
+                packet,
+                placeholders,
+            } => (connection, session, packet, placeholders),
             Awaited::Member { shard, token } => {
                 return self.tell(shard, PeerMessage::InterestNoted { token });
             }
@@ -239,7 +246,10 @@ impl Shard {
                 let filter = self.check_filter(shared.filter().as_str())?;
                 let name = format!("{}/{}", shared.share_name(), filter.as_str());
                 let joined = &self.sessions[session as usize].shared_subscriptions;
-                let is_new = self.groups.find(&name).is_none_or(|group| !joined.contains(&group));
+                let is_new = self
+                    .groups
+                    .find(&name)
+                    .is_none_or(|group| !joined.contains(&group));
                 (Request::Shared(Arc::from(name)), is_new)
             }
         };
@@ -325,6 +335,10 @@ impl Shard {
                 Err(_) => return ReasonCode::TopicFilterInvalid,
             },
         };
-        if existed { ReasonCode::Success } else { ReasonCode::NoSubscriptionExisted }
+        if existed {
+            ReasonCode::Success
+        } else {
+            ReasonCode::NoSubscriptionExisted
+        }
     }
 }

@@ -47,7 +47,10 @@ impl<K, V> ExactFilters<K, V> {
                 subscribers: None,
                 text: Text::new(topic),
             });
-            assert!(number <= u32::MAX >> 1, "two billion filters do not fit into memory");
+            assert!(
+                number <= u32::MAX >> 1,
+                "two billion filters do not fit into memory"
+            );
             self.by_topic.insert(hash, number);
             number
         })
@@ -55,7 +58,8 @@ impl<K, V> ExactFilters<K, V> {
 
     pub(super) fn remove(&mut self, number: u32) {
         if let Some(filter) = self.filters.remove(number) {
-            self.by_topic.remove(self.hasher.topic(filter.text.as_bytes()), number);
+            self.by_topic
+                .remove(self.hasher.topic(filter.text.as_bytes()), number);
         }
     }
 

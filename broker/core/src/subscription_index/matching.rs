@@ -32,7 +32,11 @@ pub(super) fn walk<T>(trie: &LevelTrie<T>, topic: TopicName<'_>, visit: impl FnM
         }
         for probe in walk.probes.drain(..) {
             for child in trie.literal_children(probe.hash) {
-                walk.arrivals.push(Arrival { at: child, from: probe.from, depth: probe.depth });
+                walk.arrivals.push(Arrival {
+                    at: child,
+                    from: probe.from,
+                    depth: probe.depth,
+                });
             }
         }
         std::mem::swap(&mut arrivals, &mut walk.arrivals);

@@ -25,7 +25,10 @@ impl Random {
 
 fn resident_bytes() -> usize {
     let status = std::fs::read_to_string("/proc/self/statm").expect("Linux tells it");
-    let pages = status.split(' ').nth(1).expect("the second number is the resident set");
+    let pages = status
+        .split(' ')
+        .nth(1)
+        .expect("the second number is the resident set");
     pages.parse::<usize>().expect("it is a number") * 4096
 }
 
@@ -34,7 +37,10 @@ fn resident_bytes() -> usize {
 fn processor_nanoseconds() -> u64 {
     let statistics =
         std::fs::read_to_string("/proc/thread-self/schedstat").expect("Linux tells it");
-    let first = statistics.split(' ').next().expect("it begins with the time on a processor");
+    let first = statistics
+        .split(' ')
+        .next()
+        .expect("it begins with the time on a processor");
     first.parse().expect("it is a number")
 }
 
@@ -110,8 +116,10 @@ fn measure(name: &str, filters: &[String], topics: &[String]) {
         .map(|filter| TopicFilter::new(filter).expect("a valid filter"))
         .collect();
     let topics = shuffled(topics, &mut random);
-    let topics: Vec<_> =
-        topics.iter().map(|topic| TopicName::new(topic).expect("a valid topic")).collect();
+    let topics: Vec<_> = topics
+        .iter()
+        .map(|topic| TopicName::new(topic).expect("a valid topic"))
+        .collect();
     let key = |n: usize| [n as u32 % 100, 0];
 
     let before = resident_bytes();

@@ -217,8 +217,14 @@ fn the_examples_of_section_4_7() {
     };
     check("sport", &["sport/#", "+", "#"]);
     check("sport/", &["sport/#", "sport/+", "+/+", "#"]);
-    check("sport/tennis/player1", &["sport/tennis/player1/#", "sport/#", "sport/tennis/+", "#"]);
-    check("sport/tennis/player1/ranking", &["sport/tennis/player1/#", "sport/#", "#"]);
+    check(
+        "sport/tennis/player1",
+        &["sport/tennis/player1/#", "sport/#", "sport/tennis/+", "#"],
+    );
+    check(
+        "sport/tennis/player1/ranking",
+        &["sport/tennis/player1/#", "sport/#", "#"],
+    );
     check("/finance", &["+/+", "/+", "#"]);
     check("$SYS/monitor", &["$SYS/#"]);
     check("$SYS/monitor/Clients", &["$SYS/#", "$SYS/monitor/+"]);

@@ -1,8 +1,8 @@
 //! What a client does of its own accord.
 
 use nexum_codec::{
-    Disconnect, Filters, Packet, Subscribe, SubscriptionRequest, SubscriptionRequests,
-    Unsubscribe, UserProperties,
+    Disconnect, Filters, Packet, Subscribe, SubscriptionRequest, SubscriptionRequests, Unsubscribe,
+    UserProperties,
 };
 use nexum_types::{
     PacketIdentifier, ProtocolVersion, QoS, ReasonCode, RetainHandling, SubscriptionOptions,
@@ -83,15 +83,19 @@ impl Client {
         } else {
             let random = &mut *context.random;
             let large = random.percent(self.traits.large_percent);
-            let payload_bytes =
-                if large { random.between(500, 9_000) } else { random.between(4, 60) } as usize;
+            let payload_bytes = if large {
+                random.between(500, 9_000)
+            } else {
+                random.between(4, 60)
+            } as usize;
             let content = Content {
                 origin: Origin::Client(self.number),
                 topic: name,
                 qos,
                 retain,
-                expiry_seconds: (self.speaks_properties() && random.percent(self.traits.expiry_percent))
-                    .then(|| random.between(1, 4) as u32),
+                expiry_seconds: (self.speaks_properties()
+                    && random.percent(self.traits.expiry_percent))
+                .then(|| random.between(1, 4) as u32),
                 properties: self.properties(random),
                 payload_bytes: payload_bytes.min(self.terms.maximum_packet_size / 2),
             };
@@ -148,12 +152,16 @@ impl Client {
             };
             wanted.push((shared.clone(), options));
         }
-        let identifier = (v5 && random.percent(50)).then(|| *random.pick(&[1, 2, 200, 268_435_455]));
+        let identifier =
+            (v5 && random.percent(50)).then(|| *random.pick(&[1, 2, 200, 268_435_455]));
         let id = self.free_identifier(context.random);
         self.requests.insert(id.value());
         let requests: Vec<SubscriptionRequest<'_>> = wanted
             .iter()
-            .map(|(filter, options)| SubscriptionRequest { filter, options: *options })
+            .map(|(filter, options)| SubscriptionRequest {
+                filter,
+                options: *options,
+            })
             .collect();
         let packet = Packet::Subscribe(Subscribe {
             packet_identifier: id,
@@ -192,8 +200,7 @@ impl Client {
             }
             // [MQTT-3.14.2-2]: raised from zero it must not be.
             if context.random.percent(30) && self.traits.session_expiry_seconds.unwrap_or(0) > 0 {
-                disconnect.session_expiry_interval_seconds =
-                    Some(*context.random.pick(&[0, 1, 5]));
+                disconnect.session_expiry_interval_seconds = Some(*context.random.pick(&[0, 1, 5]));
             }
         }
         context.send(&Packet::Disconnect(disconnect), self.version);
@@ -202,7 +209,9 @@ impl Client {
     /// Leaves and takes its session along.
     pub(crate) fn leave_for_good(&mut self, context: &mut Context<'_>) {
         let mut disconnect = Disconnect::new(ReasonCode::Success);
-        if self.version == ProtocolVersion::V5 && self.traits.session_expiry_seconds.unwrap_or(0) > 0 {
+        if self.version == ProtocolVersion::V5
+            && self.traits.session_expiry_seconds.unwrap_or(0) > 0
+        {
             disconnect.session_expiry_interval_seconds = Some(0);
         }
         context.send(&Packet::Disconnect(disconnect), self.version);

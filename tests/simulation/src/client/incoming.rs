@@ -48,7 +48,12 @@ impl Client {
             Packet::PubRel(ack) => {
                 self.received.remove(&ack.packet_identifier.value());
                 let id = ack.packet_identifier;
-                self.answer(AcknowledgementKind::PubComp, id, ReasonCode::Success, context);
+                self.answer(
+                    AcknowledgementKind::PubComp,
+                    id,
+                    ReasonCode::Success,
+                    context,
+                );
             }
             Packet::PubComp(ack) => {
                 self.forget(ack.packet_identifier);
@@ -69,7 +74,9 @@ impl Client {
             | Packet::Unsubscribe(_)
             | Packet::PingReq
             | Packet::Auth(_) => {
-                context.judge.breach(Rule::Expected, format!("{link:?}: {packet:?}"));
+                context
+                    .judge
+                    .breach(Rule::Expected, format!("{link:?}: {packet:?}"));
             }
         }
     }
@@ -88,7 +95,9 @@ impl Client {
         }
         self.terms = Terms {
             receive_maximum: if v5 {
-                properties.receive_maximum.map_or(65_535, |most| usize::from(most.get()))
+                properties
+                    .receive_maximum
+                    .map_or(65_535, |most| usize::from(most.get()))
             } else {
                 20
             },
@@ -105,7 +114,11 @@ impl Client {
         // The broker may be stricter than 3.1.1 can say.
         if !v5 && let Some(most) = context.judge.limits.server_keep_alive_seconds {
             let own = self.terms.keep_alive_seconds;
-            self.terms.keep_alive_seconds = if own == 0 { most.get() } else { own.min(most.get()) };
+            self.terms.keep_alive_seconds = if own == 0 {
+                most.get()
+            } else {
+                own.min(most.get())
+            };
         }
         if !connack.session_present {
             self.outgoing.clear();
@@ -131,7 +144,12 @@ impl Client {
             PublishDelivery::AtMostOnce => context.judge.received(link, message, Use::Given),
             PublishDelivery::AtLeastOnce(id) => {
                 context.judge.received(link, message, Use::Given);
-                self.answer(AcknowledgementKind::PubAck, id, ReasonCode::Success, context);
+                self.answer(
+                    AcknowledgementKind::PubAck,
+                    id,
+                    ReasonCode::Success,
+                    context,
+                );
             }
             PublishDelivery::ExactlyOnce(id) => self.take_exactly_once(link, message, id, context),
         }
@@ -155,7 +173,12 @@ impl Client {
         self.received.insert(id.value());
         let use_of_it = if is_new { Use::Given } else { Use::Known };
         context.judge.received(link, message, use_of_it);
-        self.answer(AcknowledgementKind::PubRec, id, ReasonCode::Success, context);
+        self.answer(
+            AcknowledgementKind::PubRec,
+            id,
+            ReasonCode::Success,
+            context,
+        );
     }
 
     fn take_pubrec(&mut self, ack: &Acknowledgement<'_>, context: &mut Context<'_>) {
@@ -164,13 +187,21 @@ impl Client {
             self.forget(id);
             return self.pump(context);
         }
-        if let Some(outgoing) =
-            self.outgoing.iter_mut().find(|one| one.id == id && one.qos == QoS::ExactlyOnce)
+        if let Some(outgoing) = self
+            .outgoing
+            .iter_mut()
+            .find(|one| one.id == id && one.qos == QoS::ExactlyOnce)
         {
             outgoing.released = true;
         }
         let kind = AcknowledgementKind::PubRel;
-        encode_acknowledgement(kind, id, ReasonCode::Success, self.version, &mut context.out);
+        encode_acknowledgement(
+            kind,
+            id,
+            ReasonCode::Success,
+            self.version,
+            &mut context.out,
+        );
     }
 
     fn forget(&mut self, id: PacketIdentifier) {
@@ -196,6 +227,7 @@ impl Client {
             return context.out.extend_from_slice(&bytes);
         }
         let last = self.answers.back().map_or(context.now, |(at, _)| *at);
-        self.answers.push_back(((context.now + wait).max(last), bytes));
+        self.answers
+            .push_back(((context.now + wait).max(last), bytes));
     }
 }

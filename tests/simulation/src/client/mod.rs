@@ -223,7 +223,9 @@ impl Client {
             (None, b"")
         };
         let payload = will.as_ref().map(|(id, bytes, _)| payload_of(*id, *bytes));
-        let content = will.as_ref().map(|(id, _, _)| context.judge.message(*id).content.clone());
+        let content = will
+            .as_ref()
+            .map(|(id, _, _)| context.judge.message(*id).content.clone());
         let packet = Packet::Connect(Connect {
             version,
             clean_start,
@@ -246,7 +248,10 @@ impl Client {
             password: name.map(|_| password),
             properties: ConnectProperties {
                 session_expiry_interval_seconds: traits.session_expiry_seconds.filter(|_| v5),
-                receive_maximum: traits.receive_maximum.filter(|_| v5).unwrap_or(NonZeroU16::MAX),
+                receive_maximum: traits
+                    .receive_maximum
+                    .filter(|_| v5)
+                    .unwrap_or(NonZeroU16::MAX),
                 maximum_packet_size: traits.maximum_packet_size.filter(|_| v5),
                 topic_alias_maximum: if v5 { traits.topic_alias_maximum } else { 0 },
                 request_response_information: false,
@@ -289,11 +294,16 @@ impl Client {
             topic,
             qos: *random.pick(&[QoS::AtMostOnce, QoS::AtLeastOnce, QoS::ExactlyOnce]),
             retain: random.percent(20),
-            expiry_seconds: (self.speaks_properties() && random.percent(10)).then(|| random.between(1, 5) as u32),
+            expiry_seconds: (self.speaks_properties() && random.percent(10))
+                .then(|| random.between(1, 5) as u32),
             properties: self.properties(random),
             payload_bytes: random.between(4, 40) as usize,
         };
-        let delay = if v5 { *random.pick(&[0, 0, 1, 2, 6]) } else { 0 };
+        let delay = if v5 {
+            *random.pick(&[0, 0, 1, 2, 6])
+        } else {
+            0
+        };
         let bytes = content.payload_bytes;
         (context.judge.add_message(content), bytes, delay)
     }
@@ -364,8 +374,11 @@ impl Client {
     /// Sends what may be sent of the messages under way, in their order.
     fn pump(&mut self, context: &mut Context<'_>) {
         let version = self.version;
-        let mut used =
-            self.outgoing.iter().filter(|one| one.sent_here == SentHere::Publish).count();
+        let mut used = self
+            .outgoing
+            .iter()
+            .filter(|one| one.sent_here == SentHere::Publish)
+            .count();
         for at in 0..self.outgoing.len() {
             let outgoing = self.outgoing[at];
             match outgoing.sent_here {
@@ -407,8 +420,9 @@ impl Client {
                 payload_bytes: 0,
             },
         };
-        let payload =
-            outgoing.message.map_or(Vec::new(), |id| payload_of(id, content.payload_bytes));
+        let payload = outgoing
+            .message
+            .map_or(Vec::new(), |id| payload_of(id, content.payload_bytes));
         let (topic, topic_alias) = self.name(&content.topic, context.random);
         let packet = Packet::Publish(Publish {
             dup: outgoing.was_sent && outgoing.qos != QoS::AtMostOnce,
@@ -435,12 +449,16 @@ impl Client {
         if self.version != ProtocolVersion::V5 || !self.traits.uses_aliases || most == 0 {
             return (Some(topic), None);
         }
-        let known = self.aliases_up.iter().find(|(_, known)| *known == topic).map(|(alias, _)| *alias);
+        let known = self
+            .aliases_up
+            .iter()
+            .find(|(_, known)| *known == topic)
+            .map(|(alias, _)| *alias);
         match known {
             Some(alias) if random.percent(80) => (None, Some(alias)),
             Some(_) | None if random.percent(50) => {
-                let alias = NonZeroU16::new(random.between(1, u64::from(most)) as u16)
-                    .expect("at least 1");
+                let alias =
+                    NonZeroU16::new(random.between(1, u64::from(most)) as u16).expect("at least 1");
                 self.aliases_up.insert(alias, topic.to_owned());
                 (Some(topic), Some(alias))
             }

@@ -60,9 +60,14 @@ struct Arrival<'a> {
 impl Judge {
     pub(super) fn publish_put_out(&mut self, link: LinkId, publish: &Publish<'_>) {
         let Some(session) = self.link(link).session else {
-            return self.breach(Rule::Expected, format!("{link:?}: PUBLISH without a session"));
+            return self.breach(
+                Rule::Expected,
+                format!("{link:?}: PUBLISH without a session"),
+            );
         };
-        let Some(topic) = self.resolve_alias(link, publish) else { return };
+        let Some(topic) = self.resolve_alias(link, publish) else {
+            return;
+        };
         let message = read_payload(publish.payload);
         if message.is_none() && !publish.payload.is_empty() {
             let text = format!("{link:?}: payload of nobody on {topic}");
@@ -87,7 +92,13 @@ impl Judge {
                     return self.breach(Rule::Expected, text);
                 }
                 self.check_expiry(link, message, publish);
-                let arrival = Arrival { link, session, message, topic: &topic, publish };
+                let arrival = Arrival {
+                    link,
+                    session,
+                    message,
+                    topic: &topic,
+                    publish,
+                };
                 self.check_first_time(&arrival)
             }
             None => {
@@ -97,13 +108,23 @@ impl Judge {
         };
         let serial = self.begin_exchange(link, session, publish, message, class);
         self.tally.delivered += 1;
-        let put_out = PutOut { message, class, qos, serial, session };
+        let put_out = PutOut {
+            message,
+            class,
+            qos,
+            serial,
+            session,
+        };
         self.link_mut(link).deliveries.push_back(put_out);
     }
 
     /// [MQTT-3.1.2-26], [MQTT-3.3.2-12].
     fn resolve_alias(&mut self, link: LinkId, publish: &Publish<'_>) -> Option<String> {
-        let maximum = self.link(link).terms.as_ref().map_or(0, |terms| terms.topic_alias_maximum);
+        let maximum = self
+            .link(link)
+            .terms
+            .as_ref()
+            .map_or(0, |terms| terms.topic_alias_maximum);
         if let Some(alias) = publish.topic_alias {
             if alias.get() > maximum {
                 let text = format!("{link:?}: alias {alias} of {maximum}");
@@ -139,7 +160,11 @@ impl Judge {
         let content = &self.message(message).content;
         let mut properties = Vec::new();
         publish.properties.write_to(&mut properties);
-        let expected: &[u8] = if speaks_properties { &content.properties } else { &[] };
+        let expected: &[u8] = if speaks_properties {
+            &content.properties
+        } else {
+            &[]
+        };
         if content.topic != topic
             || content.payload_bytes != publish.payload.len()
             || properties != expected
@@ -186,10 +211,19 @@ impl Judge {
     /// The message was not sent in this form before: is there a subscription for it?
     fn check_first_time(&mut self, arrival: &Arrival<'_>) -> Class {
         let now = self.now;
-        let Arrival { session, message, topic, publish, .. } = *arrival;
+        let Arrival {
+            session,
+            message,
+            topic,
+            publish,
+            ..
+        } = *arrival;
         let from = self.message(message).first_published().unwrap_or(now);
         let record = self.session(session);
-        let shared = record.subscriptions.shared_that_may_match(topic, from, now).cloned();
+        let shared = record
+            .subscriptions
+            .shared_that_may_match(topic, from, now)
+            .cloned();
         let plain: Vec<SubscriptionRecord> = record
             .subscriptions
             .plain_that_may_match(topic, from, now)
@@ -206,7 +240,12 @@ impl Judge {
             OverlappingSubscriptions::Once => usize::from(!plain.is_empty()),
             OverlappingSubscriptions::Each => plain.len(),
         };
-        let times = self.session(session).put_out.get(&message).copied().unwrap_or(0);
+        let times = self
+            .session(session)
+            .put_out
+            .get(&message)
+            .copied()
+            .unwrap_or(0);
         let may_be_live = times < copies * self.message(message).publications.len();
         let live_keeps_retain =
             content.retain && plain.iter().any(|one| one.options.retain_as_published);
@@ -226,11 +265,16 @@ impl Judge {
             (false, true) => Class::Replay,
             (false, false) if is_ambiguous => {
                 // So may the one that used up what this one needs.
-                let right = self.session(session).subscriptions.rights.iter().position(|right| {
-                    right.granted.is_some()
-                        && !right.taken.contains(topic)
-                        && matches(&right.filter, topic)
-                });
+                let right = self
+                    .session(session)
+                    .subscriptions
+                    .rights
+                    .iter()
+                    .position(|right| {
+                        right.granted.is_some()
+                            && !right.taken.contains(topic)
+                            && matches(&right.filter, topic)
+                    });
                 if self.use_right(arrival, right).is_none() {
                     self.explain_surplus(arrival, &plain, times);
                 }
@@ -242,7 +286,9 @@ impl Judge {
             }
         };
         if could_be_replay {
-            self.session_mut(session).replayed.insert(topic.to_owned(), now);
+            self.session_mut(session)
+                .replayed
+                .insert(topic.to_owned(), now);
         }
         // One that could be either uses up what it may be as a live one first.
         if class == Class::Replay
@@ -263,7 +309,11 @@ impl Judge {
             let record = self.session_mut(session);
             *record.put_out.entry(message).or_default() += 1;
             if is_retained && class == Class::Live {
-                record.live_retained.entry(topic.to_owned()).or_default().push(message);
+                record
+                    .live_retained
+                    .entry(topic.to_owned())
+                    .or_default()
+                    .push(message);
             }
         }
         class
@@ -276,7 +326,13 @@ impl Judge {
         plain: &[SubscriptionRecord],
         times: usize,
     ) {
-        let Arrival { link, message, topic, publish, .. } = *arrival;
+        let Arrival {
+            link,
+            message,
+            topic,
+            publish,
+            ..
+        } = *arrival;
         let content = &self.message(message).content;
         let rule = if publish.retain && !content.retain {
             Rule::RetainFlag
@@ -297,34 +353,44 @@ impl Judge {
         self.breach(rule, text);
     }
 
-    fn check_live_form(
-        &mut self,
-        arrival: &Arrival<'_>,
-        plain: &[SubscriptionRecord],
-        from: Time,
-    ) {
-        let Arrival { link, session, message, publish, .. } = *arrival;
+    fn check_live_form(&mut self, arrival: &Arrival<'_>, plain: &[SubscriptionRecord], from: Time) {
+        let Arrival {
+            link,
+            session,
+            message,
+            publish,
+            ..
+        } = *arrival;
         let content = self.message(message).content.clone();
         let client = self.session(session).client;
         let own = matches!(content.origin, Origin::Client(by) | Origin::Will(by) if by == client);
         // [MQTT-3.8.3-3]
-        let takers: Vec<&SubscriptionRecord> =
-            plain.iter().filter(|one| !(own && one.options.no_local)).collect();
+        let takers: Vec<&SubscriptionRecord> = plain
+            .iter()
+            .filter(|one| !(own && one.options.no_local))
+            .collect();
         if takers.is_empty() {
             let text = format!("{link:?}: {message:?} is the client's own");
             return self.breach(Rule::NoLocal, text);
         }
-        let certain: Vec<&SubscriptionRecord> =
-            takers.iter().copied().filter(|one| one.holds_since(from)).collect();
+        let certain: Vec<&SubscriptionRecord> = takers
+            .iter()
+            .copied()
+            .filter(|one| one.holds_since(from))
+            .collect();
         let qos = publish.delivery.qos();
         let highest = |of: &[&SubscriptionRecord]| {
-            of.iter().map(|one| one.options.maximum_qos.min(content.qos)).max()
+            of.iter()
+                .map(|one| one.options.maximum_qos.min(content.qos))
+                .max()
         };
         let once = self.limits.overlapping_subscriptions == OverlappingSubscriptions::Once;
         let qos_fits = if once {
             Some(qos) <= highest(&takers) && Some(qos) >= highest(&certain)
         } else {
-            takers.iter().any(|one| one.options.maximum_qos.min(content.qos) == qos)
+            takers
+                .iter()
+                .any(|one| one.options.maximum_qos.min(content.qos) == qos)
         };
         if !qos_fits {
             let text = format!("{link:?}: {message:?} at {qos:?} for {takers:?}");
@@ -333,7 +399,11 @@ impl Judge {
         let keeps = |one: &&SubscriptionRecord| one.options.retain_as_published;
         if content.retain
             && !publish.retain
-            && (if once { certain.iter().any(keeps) } else { takers.iter().all(keeps) })
+            && (if once {
+                certain.iter().any(keeps)
+            } else {
+                takers.iter().all(keeps)
+            })
         {
             let text = format!("{link:?}: {message:?} without RETAIN for {takers:?}");
             self.breach(Rule::RetainFlag, text);
@@ -353,7 +423,9 @@ impl Judge {
     ) {
         let identifiers: Vec<u32> = arrival.publish.subscription_identifiers.iter().collect();
         let possible = |identifier: &u32| {
-            takers.iter().any(|one| one.identifier.as_ref() == Some(identifier))
+            takers
+                .iter()
+                .any(|one| one.identifier.as_ref() == Some(identifier))
         };
         let fits = if once {
             identifiers.iter().all(possible)
@@ -390,26 +462,44 @@ impl Judge {
 
     /// The oldest subscription that this retained message may be sent for, in this form.
     fn right_for(&self, arrival: &Arrival<'_>) -> Option<usize> {
-        let Arrival { link, session, message, topic, publish } = *arrival;
+        let Arrival {
+            link,
+            session,
+            message,
+            topic,
+            publish,
+        } = *arrival;
         let published = self.message(message).content.qos;
         let identifiers: Vec<u32> = publish.subscription_identifiers.iter().collect();
         let shows_identifiers = self.version_of(link) == ProtocolVersion::V5;
-        self.session(session).subscriptions.rights.iter().position(|right| {
-            right.granted.is_some()
-                && !right.closed
-                && !right.taken.contains(topic)
-                && matches(&right.filter, topic)
-                && publish.delivery.qos() == published.min(right.maximum_qos)
-                && (!shows_identifiers || identifiers.iter().eq(right.identifier.iter()))
-        })
+        self.session(session)
+            .subscriptions
+            .rights
+            .iter()
+            .position(|right| {
+                right.granted.is_some()
+                    && !right.closed
+                    && !right.taken.contains(topic)
+                    && matches(&right.filter, topic)
+                    && publish.delivery.qos() == published.min(right.maximum_qos)
+                    && (!shows_identifiers || identifiers.iter().eq(right.identifier.iter()))
+            })
     }
 
     fn check_clearing(&mut self, link: LinkId, session: SessionId, topic: &str) {
         let subscriptions = &self.session(session).subscriptions;
-        let wanted = subscriptions.plain_that_may_match(topic, Time::ZERO, self.now).next().is_some()
-            || subscriptions.shared_that_may_match(topic, Time::ZERO, self.now).is_some();
+        let wanted = subscriptions
+            .plain_that_may_match(topic, Time::ZERO, self.now)
+            .next()
+            .is_some()
+            || subscriptions
+                .shared_that_may_match(topic, Time::ZERO, self.now)
+                .is_some();
         if !wanted {
-            self.breach(Rule::Subscribed, format!("{link:?}: an empty payload on {topic}"));
+            self.breach(
+                Rule::Subscribed,
+                format!("{link:?}: an empty payload on {topic}"),
+            );
         }
     }
 
@@ -431,8 +521,15 @@ impl Judge {
         let record = self.session_mut(session);
         record.exchanges_begun += 1;
         let serial = record.exchanges_begun;
-        let exchange =
-            Exchange { serial, message, qos, link, answered: false, received: false, class };
+        let exchange = Exchange {
+            serial,
+            message,
+            qos,
+            link,
+            answered: false,
+            received: false,
+            class,
+        };
         record.exchanges.insert(id, exchange);
         self.use_quota(link, id);
         Some(serial)
@@ -444,7 +541,10 @@ impl Judge {
         let record = self.link_mut(link);
         record.quota_used.insert(id);
         let used = record.quota_used.len();
-        let quota = record.terms.as_ref().map_or(0, |terms| terms.receive_maximum);
+        let quota = record
+            .terms
+            .as_ref()
+            .map_or(0, |terms| terms.receive_maximum);
         if used > quota.min(usize::from(most)) {
             let text = format!("{link:?}: {used} unacknowledged, {quota} and {most} allowed");
             self.breach(Rule::SendQuota, text);
@@ -459,7 +559,9 @@ impl Judge {
         publish: &Publish<'_>,
         message: Option<MessageId>,
     ) {
-        let Some(id) = publish.delivery.packet_identifier() else { return };
+        let Some(id) = publish.delivery.packet_identifier() else {
+            return;
+        };
         let qos = publish.delivery.qos();
         let id = id.value();
         let exchange = self.session(session).exchanges.get(&id).copied();
@@ -470,20 +572,32 @@ impl Judge {
             return self.breach(Rule::Resend, text);
         };
         self.note_resent(link, exchange.serial);
-        self.session_mut(session).exchanges.entry(id).and_modify(|exchange| {
-            exchange.link = link;
-            exchange.answered = false;
-        });
+        self.session_mut(session)
+            .exchanges
+            .entry(id)
+            .and_modify(|exchange| {
+                exchange.link = link;
+                exchange.answered = false;
+            });
         self.use_quota(link, id);
         let serial = Some(exchange.serial);
-        let put_out = PutOut { message, class: exchange.class, qos, serial, session };
+        let put_out = PutOut {
+            message,
+            class: exchange.class,
+            qos,
+            serial,
+            session,
+        };
         self.link_mut(link).deliveries.push_back(put_out);
     }
 
     /// The client has read a PUBLISH.
     pub(crate) fn received(&mut self, link: LinkId, message: Option<MessageId>, use_of_it: Use) {
         let Some(put_out) = self.link_mut(link).deliveries.pop_front() else {
-            return self.breach(Rule::Expected, format!("{link:?}: {message:?} out of nothing"));
+            return self.breach(
+                Rule::Expected,
+                format!("{link:?}: {message:?} out of nothing"),
+            );
         };
         if put_out.message != message {
             let text = format!("{link:?}: {message:?} in place of {put_out:?}");
@@ -573,8 +687,11 @@ impl Judge {
         let record = self.session(session);
         let published = self.message(message);
         let content = &published.content;
-        let Some(from) = published.first_published() else { return false };
-        let own = matches!(content.origin, Origin::Client(by) | Origin::Will(by) if by == record.client);
+        let Some(from) = published.first_published() else {
+            return false;
+        };
+        let own =
+            matches!(content.origin, Origin::Client(by) | Origin::Will(by) if by == record.client);
         let granted = record
             .subscriptions
             .records
@@ -584,7 +701,9 @@ impl Judge {
             .map(|one| one.options.maximum_qos.min(content.qos))
             .max();
         let fits = published.packet_bytes() <= record.smallest_maximum;
-        let expired = published.expiry(self.now).is_some_and(|(earliest, _)| earliest <= self.now);
+        let expired = published
+            .expiry(self.now)
+            .is_some_and(|(earliest, _)| earliest <= self.now);
         if !fits || expired {
             return false;
         }

@@ -50,11 +50,17 @@ pub(crate) struct Publication {
 
 impl MessageRecord {
     pub(crate) fn new(content: Content) -> MessageRecord {
-        MessageRecord { content, publications: Vec::new(), acknowledged_at: None }
+        MessageRecord {
+            content,
+            publications: Vec::new(),
+            acknowledged_at: None,
+        }
     }
 
     pub(crate) fn first_published(&self) -> Option<Time> {
-        self.publications.first().map(|publication| publication.from)
+        self.publications
+            .first()
+            .map(|publication| publication.from)
     }
 
     /// The earliest and the latest time at which it may expire.
@@ -67,7 +73,12 @@ impl MessageRecord {
 
     /// About the size of a PUBLISH with it, and never less.
     pub(crate) fn packet_bytes(&self) -> usize {
-        let Content { topic, properties, payload_bytes, .. } = &self.content;
+        let Content {
+            topic,
+            properties,
+            payload_bytes,
+            ..
+        } = &self.content;
         // Fixed header 5, lengths 2 + 4, identifier 2, alias 3, expiry 5, identifiers 5 each.
         topic.len() + properties.len() + payload_bytes + 21 + 5 * 8
     }
@@ -87,9 +98,14 @@ pub(crate) fn payload_of(id: MessageId, bytes: usize) -> Vec<u8> {
 pub(crate) fn read_payload(payload: &[u8]) -> Option<MessageId> {
     let (number, rest) = payload.split_first_chunk::<PAYLOAD_LEAST_BYTES>()?;
     let id = MessageId(u32::from_be_bytes(*number));
-    rest.iter().enumerate().all(|(at, byte)| *byte == filler(id, at)).then_some(id)
+    rest.iter()
+        .enumerate()
+        .all(|(at, byte)| *byte == filler(id, at))
+        .then_some(id)
 }
 
 fn filler(id: MessageId, at: usize) -> u8 {
-    (id.0 as usize).wrapping_mul(31).wrapping_add(at.wrapping_mul(7)) as u8
+    (id.0 as usize)
+        .wrapping_mul(31)
+        .wrapping_add(at.wrapping_mul(7)) as u8
 }

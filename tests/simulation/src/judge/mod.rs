@@ -87,11 +87,15 @@ impl Judge {
     }
 
     pub(crate) fn link(&self, link: LinkId) -> &LinkRecord {
-        self.links.get(&link).expect("the world announces every link")
+        self.links
+            .get(&link)
+            .expect("the world announces every link")
     }
 
     fn link_mut(&mut self, link: LinkId) -> &mut LinkRecord {
-        self.links.get_mut(&link).expect("the world announces every link")
+        self.links
+            .get_mut(&link)
+            .expect("the world announces every link")
     }
 
     pub(crate) fn version_of(&self, link: LinkId) -> ProtocolVersion {
@@ -126,14 +130,21 @@ impl Judge {
 
     /// Every topic that something was ever retained on.
     pub(crate) fn retained_topics(&self) -> BTreeSet<String> {
-        self.writes.iter().map(|write| write.topic.clone()).collect()
+        self.writes
+            .iter()
+            .map(|write| write.topic.clone())
+            .collect()
     }
 
     /// The broker itself published it.
     pub(crate) fn published_by_broker(&mut self, message: MessageId) {
         let now = self.now;
         let record = self.message_mut(message);
-        record.publications.push(Publication { from: now, by: Some(now), link: None });
+        record.publications.push(Publication {
+            from: now,
+            by: Some(now),
+            link: None,
+        });
         record.acknowledged_at = Some(now);
         if record.content.retain {
             let topic = record.content.topic.clone();
@@ -144,9 +155,9 @@ impl Judge {
     /// At rest: wills whose time came while nobody looked.
     pub(crate) fn catch_up(&mut self) {
         for session in (0..self.sessions.len()).map(SessionId) {
-            let due = self.sessions[session.0].will.as_ref().is_some_and(|will| {
-                matches!(will.state, WillState::Due(at) if self.now > at + SLACK)
-            });
+            let due = self.sessions[session.0].will.as_ref().is_some_and(
+                |will| matches!(will.state, WillState::Due(at) if self.now > at + SLACK),
+            );
             if due {
                 self.resolve_will(session, false);
             }
@@ -160,7 +171,10 @@ impl Judge {
         let full = counters.dropped[DropReason::QueueFull as usize];
         let ended = counters.dropped[DropReason::SessionEnded as usize];
         if self.loses_nothing && full > 0 {
-            self.breach(Rule::Bounds, format!("{full} dropped by queues without bounds"));
+            self.breach(
+                Rule::Bounds,
+                format!("{full} dropped by queues without bounds"),
+            );
         }
         if missing as u64 > full + ended {
             let text = format!("{missing} missing, {full} + {ended} dropped");
@@ -179,7 +193,10 @@ impl Judge {
         };
         let (certain, uncertain) = (alive(Certainty::Yes), alive(Certainty::Unknown));
         if !(certain..=certain + uncertain).contains(&gauges.sessions) {
-            let text = format!("{} sessions, not {certain} to {uncertain} more", gauges.sessions);
+            let text = format!(
+                "{} sessions, not {certain} to {uncertain} more",
+                gauges.sessions
+            );
             self.breach(Rule::SessionLifetime, text);
         }
         let (due, uncertain) = (self.tally.wills_due, self.tally.wills_uncertain);

@@ -37,7 +37,12 @@ impl Judge {
         done: Option<Time>,
     ) -> WriteId {
         let id = WriteId(self.writes.len());
-        self.writes.push(Write { topic: topic.to_owned(), message, from, done });
+        self.writes.push(Write {
+            topic: topic.to_owned(),
+            message,
+            from,
+            done,
+        });
         id
     }
 
@@ -46,13 +51,19 @@ impl Judge {
     }
 
     pub(super) fn writes_are_done(&mut self, message: MessageId, at: Time) {
-        for write in self.writes.iter_mut().filter(|write| write.message == Some(message)) {
+        for write in self
+            .writes
+            .iter_mut()
+            .filter(|write| write.message == Some(message))
+        {
             write.done.get_or_insert(at);
         }
     }
 
     fn writes_of(&self, message: MessageId) -> impl Iterator<Item = &Write> {
-        self.writes.iter().filter(move |write| write.message == Some(message))
+        self.writes
+            .iter()
+            .filter(move |write| write.message == Some(message))
     }
 
     /// Whether `newer` was written after every write of `older` was over.
@@ -70,9 +81,11 @@ impl Judge {
                 && one.content.origin == other.content.origin
                 && message > older
                 && other.publications.len() == 1
-                && one.publications.iter().zip(&other.publications).all(|(one, other)| {
-                    one.link == other.link && one.from >= other.from
-                })
+                && one
+                    .publications
+                    .iter()
+                    .zip(&other.publications)
+                    .all(|(one, other)| one.link == other.link && one.from >= other.from)
         });
         follows || own
     }
@@ -101,7 +114,12 @@ impl Judge {
             );
             self.breach(Rule::Retained, text);
         }
-        let live = self.session(session).live_retained.get(topic).cloned().unwrap_or_default();
+        let live = self
+            .session(session)
+            .live_retained
+            .get(topic)
+            .cloned()
+            .unwrap_or_default();
         let stale = self
             .writes
             .iter()
@@ -150,24 +168,31 @@ impl Judge {
     /// Whether a message was retained on the topic for certain when the subscription was made, and
     /// nothing newer has come to the client instead.
     fn must_have(&self, session: SessionId, right: &ReplayRight, topic: &str) -> bool {
-        let writes: Vec<&Write> =
-            self.writes.iter().filter(|write| write.topic == topic).collect();
-        let done_before =
-            |write: &Write| write.done.is_some_and(|done| done < right.requested_at);
+        let writes: Vec<&Write> = self
+            .writes
+            .iter()
+            .filter(|write| write.topic == topic)
+            .collect();
+        let done_before = |write: &Write| write.done.is_some_and(|done| done < right.requested_at);
         let is_overtaken = |write: &Write| match write.message {
-            Some(message) => {
-                writes.iter().any(|other| done_before(other) && self.is_newer(other, message))
-            }
+            Some(message) => writes
+                .iter()
+                .any(|other| done_before(other) && self.is_newer(other, message)),
             None => writes.iter().any(|other| {
                 done_before(other) && write.done.is_some_and(|done| done < other.from)
             }),
         };
-        let mut candidates = writes.iter().filter(|write| !is_overtaken(write)).peekable();
+        let mut candidates = writes
+            .iter()
+            .filter(|write| !is_overtaken(write))
+            .peekable();
         if candidates.peek().is_none() || !writes.iter().any(|write| done_before(write)) {
             return false;
         }
         candidates.all(|write| {
-            let Some(message) = write.message else { return false };
+            let Some(message) = write.message else {
+                return false;
+            };
             let record = self.message(message);
             // Whether No Local holds for what is retained the specification leaves open.
             let own = record.content.origin == Origin::Client(self.session(session).client);

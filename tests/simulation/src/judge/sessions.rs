@@ -146,7 +146,11 @@ impl Judge {
     /// What the core logged, while it handled what came from `fed`.
     pub(crate) fn event(&mut self, fed: Option<LinkId>, event: &Event) {
         match event {
-            Event::Connected { client_id, session_present, .. } => {
+            Event::Connected {
+                client_id,
+                session_present,
+                ..
+            } => {
                 self.on_connected(fed, client_id, *session_present);
             }
             Event::Disconnected { client_id, cause } => self.on_disconnected(client_id, cause),
@@ -163,13 +167,19 @@ impl Judge {
             return self.breach(Rule::Expected, format!("{client_id} connected by nothing"));
         };
         let Some(terms) = self.link(link).terms.clone() else {
-            return self.breach(Rule::Expected, format!("{client_id} connected without CONNECT"));
+            return self.breach(
+                Rule::Expected,
+                format!("{client_id} connected without CONNECT"),
+            );
         };
         let Some(client) = self.link(link).client else {
             return self.breach(Rule::Expected, "a vandal was let in".to_owned());
         };
         if !terms.client_id.is_empty() && terms.client_id != client_id {
-            self.breach(Rule::Expected, format!("{} is called {client_id}", terms.client_id));
+            self.breach(
+                Rule::Expected,
+                format!("{} is called {client_id}", terms.client_id),
+            );
         }
         let previous = self.current.get(client_id).copied();
         if let Some(previous) = previous
@@ -178,9 +188,14 @@ impl Judge {
             let text = format!("{client_id} is connected by {other:?} and by {link:?}");
             self.breach(Rule::SessionLifetime, text);
         }
-        let alive = previous
-            .map_or(Certainty::No, |previous| self.session(previous).is_alive(now));
-        let expected = if terms.clean_start { Certainty::No } else { alive };
+        let alive = previous.map_or(Certainty::No, |previous| {
+            self.session(previous).is_alive(now)
+        });
+        let expected = if terms.clean_start {
+            Certainty::No
+        } else {
+            alive
+        };
         match (expected, session_present) {
             (Certainty::Yes, false) | (Certainty::No, true) => {
                 let text = format!("{client_id}: session present is {session_present}");
@@ -252,13 +267,19 @@ impl Judge {
                     }
                 }
                 Some(_) | None => {
-                    self.breach(Rule::Expected, format!("{client_id} has sent no DISCONNECT"));
+                    self.breach(
+                        Rule::Expected,
+                        format!("{client_id} has sent no DISCONNECT"),
+                    );
                 }
             },
             DisconnectCause::KeepAliveTimeout => self.check_keep_alive(link),
             DisconnectCause::TakenOver => self.tally.takeovers += 1,
             DisconnectCause::Malformed(error) => {
-                self.breach(Rule::Expected, format!("{client_id} called malformed: {error}"));
+                self.breach(
+                    Rule::Expected,
+                    format!("{client_id} called malformed: {error}"),
+                );
             }
             DisconnectCause::Protocol(error) => {
                 self.breach(Rule::Expected, format!("{client_id} called wrong: {error}"));
@@ -282,7 +303,10 @@ impl Judge {
         }
         if expiry_seconds == 0 {
             self.end_session(id);
-        } else if let Some(WillRecord { state: WillState::Due(at), .. }) = self.session(id).will
+        } else if let Some(WillRecord {
+            state: WillState::Due(at),
+            ..
+        }) = self.session(id).will
             && at <= now
         {
             self.resolve_will(id, false);
@@ -303,7 +327,10 @@ impl Judge {
     fn on_session_expired(&mut self, client_id: &str) {
         let now = self.now;
         let Some(id) = self.current.get(client_id).copied() else {
-            return self.breach(Rule::Expected, format!("{client_id} has no session to expire"));
+            return self.breach(
+                Rule::Expected,
+                format!("{client_id} has no session to expire"),
+            );
         };
         let due = self.session(id).expires_at();
         if due.is_none_or(|due| now < due) {
@@ -318,7 +345,11 @@ impl Judge {
         let now = self.now;
         let session = self.session_mut(id);
         session.ended_at = Some(now);
-        if let Some(WillRecord { state: state @ WillState::Due(_), .. }) = &mut session.will {
+        if let Some(WillRecord {
+            state: state @ WillState::Due(_),
+            ..
+        }) = &mut session.will
+        {
             if let WillState::Due(at) = *state {
                 *state = WillState::Due(at.min(now));
             }
@@ -329,8 +360,12 @@ impl Judge {
     /// The session goes on, or does not: what about a will that waits?
     pub(crate) fn resolve_will(&mut self, id: SessionId, is_resumed: bool) {
         let now = self.now;
-        let Some(will) = &mut self.session_mut(id).will else { return };
-        let WillState::Due(due) = will.state else { return };
+        let Some(will) = &mut self.session_mut(id).will else {
+            return;
+        };
+        let WillState::Due(due) = will.state else {
+            return;
+        };
         will.state = if now < due {
             if !is_resumed {
                 return;
@@ -390,7 +425,11 @@ impl Judge {
         let by = self.now + SLACK;
         let record = self.message_mut(message);
         if record.publications.is_empty() {
-            record.publications.push(Publication { from: at, by: Some(by), link: None });
+            record.publications.push(Publication {
+                from: at,
+                by: Some(by),
+                link: None,
+            });
             if record.content.retain {
                 let topic = record.content.topic.clone();
                 self.retain_written(&topic, Some(message), at, Some(by));

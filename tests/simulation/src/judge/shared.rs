@@ -77,13 +77,27 @@ impl Judge {
         self.tally.shared += 1;
         self.tally.reassigned += u64::from(binding < before.len());
         let group = self.groups.entry(subscription.filter.clone()).or_default();
-        let assignment = Assignment { session, link, qos, at: now };
-        group.assignments.entry(message).or_default().push(assignment);
+        let assignment = Assignment {
+            session,
+            link,
+            qos,
+            at: now,
+        };
+        group
+            .assignments
+            .entry(message)
+            .or_default()
+            .push(assignment);
     }
 
     /// Whether the member could not complete it and another may have it (section 4.8.2).
     fn is_given_back(&self, filter: &str, message: MessageId, assignment: &Assignment) -> bool {
-        let Assignment { session, link, qos, at } = *assignment;
+        let Assignment {
+            session,
+            link,
+            qos,
+            at,
+        } = *assignment;
         match qos {
             // Nothing completes QoS 0.
             QoS::AtMostOnce => return false,
@@ -92,11 +106,15 @@ impl Judge {
             QoS::AtLeastOnce => {}
         }
         let record = self.session(session);
-        let open = record.exchanges.values().any(|exchange| {
-            exchange.message == Some(message) && exchange.class == Class::Shared
-        });
+        let open = record
+            .exchanges
+            .values()
+            .any(|exchange| exchange.message == Some(message) && exchange.class == Class::Shared);
         let left = self.groups.get(filter).is_some_and(|group| {
-            group.departures.iter().any(|(who, when)| *who == session && *when >= at)
+            group
+                .departures
+                .iter()
+                .any(|(who, when)| *who == session && *when >= at)
         });
         open && (self.link(link).ended_at.is_some() || left)
     }
@@ -107,19 +125,25 @@ impl Judge {
         let mut stranded = Vec::new();
         let filters: Vec<String> = self.shared_filters();
         for filter in filters {
-            let Some(topic_filter) = shared_filter(&filter) else { continue };
+            let Some(topic_filter) = shared_filter(&filter) else {
+                continue;
+            };
             let members: Vec<SessionId> = (0..self.sessions.len())
                 .map(SessionId)
                 .filter(|session| self.may_be_member(*session, &filter))
                 .collect();
             for message in (0..self.messages.len() as u32).map(MessageId) {
                 let published = self.message(message);
-                let Some(from) = published.first_published() else { continue };
+                let Some(from) = published.first_published() else {
+                    continue;
+                };
                 let content = &published.content;
                 if content.qos == QoS::AtMostOnce
                     || published.acknowledged_at.is_none()
                     || !matches(topic_filter, &content.topic)
-                    || published.expiry(now).is_some_and(|(earliest, _)| earliest <= now)
+                    || published
+                        .expiry(now)
+                        .is_some_and(|(earliest, _)| earliest <= now)
                 {
                     continue;
                 }
@@ -165,7 +189,11 @@ impl Judge {
     }
 
     fn may_be_member(&self, session: SessionId, filter: &str) -> bool {
-        self.session(session).subscriptions.records.iter().any(|record| record.filter == filter)
+        self.session(session)
+            .subscriptions
+            .records
+            .iter()
+            .any(|record| record.filter == filter)
     }
 
     fn holds(&self, session: SessionId, filter: &str, since: Time) -> bool {

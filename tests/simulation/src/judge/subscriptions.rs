@@ -140,7 +140,11 @@ impl Subscriptions {
         }
         if granted {
             self.records[number].granted_at = Some(now);
-            for right in self.rights.iter_mut().filter(|right| right.record == number) {
+            for right in self
+                .rights
+                .iter_mut()
+                .filter(|right| right.record == number)
+            {
                 right.granted = Some((now, link));
             }
         } else {
@@ -196,8 +200,9 @@ impl Subscriptions {
         from: Time,
         to: Time,
     ) -> Option<&SubscriptionRecord> {
-        self.records.iter().rev().find(|record| {
-            record.is_shared() && record.may_hold(from, to) && record.matches(topic)
-        })
+        self.records
+            .iter()
+            .rev()
+            .find(|record| record.is_shared() && record.may_hold(from, to) && record.matches(topic))
     }
 }

@@ -21,7 +21,10 @@ pub(crate) fn matches(filter: &str, topic: &str) -> bool {
 
 /// The filter of `$share/<ShareName>/<filter>`.
 pub(crate) fn shared_filter(filter: &str) -> Option<&str> {
-    filter.strip_prefix("$share/")?.split_once('/').map(|(_, filter)| filter)
+    filter
+        .strip_prefix("$share/")?
+        .split_once('/')
+        .map(|(_, filter)| filter)
 }
 
 #[cfg(test)]
@@ -32,7 +35,11 @@ mod tests {
     fn the_examples_of_the_specification() {
         for (filter, topic, expected) in [
             ("sport/tennis/player1/#", "sport/tennis/player1", true),
-            ("sport/tennis/player1/#", "sport/tennis/player1/score/wimbledon", true),
+            (
+                "sport/tennis/player1/#",
+                "sport/tennis/player1/score/wimbledon",
+                true,
+            ),
             ("sport/#", "sport", true),
             ("sport/tennis/+", "sport/tennis/player1", true),
             ("sport/tennis/+", "sport/tennis/player1/ranking", false),

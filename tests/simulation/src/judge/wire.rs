@@ -5,8 +5,8 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::num::NonZeroU16;
 
 use nexum_codec::{
-    Acknowledgement, ConnAck, Connect, Disconnect, Packet, Publish, PublishDelivery, Split,
-    SubAck, Subscribe, UnsubAck, Unsubscribe, decode, split_frame,
+    Acknowledgement, ConnAck, Connect, Disconnect, Packet, Publish, PublishDelivery, Split, SubAck,
+    Subscribe, UnsubAck, Unsubscribe, decode, split_frame,
 };
 use nexum_types::{ProtocolVersion, QoS, ReasonCode, Time};
 
@@ -87,15 +87,27 @@ struct Owed {
 
 #[derive(Clone, Copy, Debug)]
 enum Unconfirmed {
-    Published { message: MessageId, publication: usize },
+    Published {
+        message: MessageId,
+        publication: usize,
+    },
     /// QoS 0, so nothing else tells that it is done.
-    Retained { write: WriteId },
-    Completed { id: u16, serial: u64 },
+    Retained {
+        write: WriteId,
+    },
+    Completed {
+        id: u16,
+        serial: u64,
+    },
 }
 
 impl LinkRecord {
     pub(super) fn new(client: Option<usize>, now: Time) -> LinkRecord {
-        LinkRecord { client, fed_at: now, ..LinkRecord::default() }
+        LinkRecord {
+            client,
+            fed_at: now,
+            ..LinkRecord::default()
+        }
     }
 
     /// Whether the client waits for nothing.
@@ -105,7 +117,12 @@ impl LinkRecord {
                 return Err(format!("{kind:?} for {} since {:?}", owed.id, owed.since));
             }
         }
-        if let Some(id) = self.subscribes.keys().chain(self.unsubscribes.keys()).next() {
+        if let Some(id) = self
+            .subscribes
+            .keys()
+            .chain(self.unsubscribes.keys())
+            .next()
+        {
             return Err(format!("an answer to SUBSCRIBE or UNSUBSCRIBE {id}"));
         }
         if self.pings > 0 {
@@ -120,7 +137,9 @@ impl LinkRecord {
     }
 
     fn version(&self) -> ProtocolVersion {
-        self.terms.as_ref().map_or(ProtocolVersion::V3_1_1, |terms| terms.version)
+        self.terms
+            .as_ref()
+            .map_or(ProtocolVersion::V3_1_1, |terms| terms.version)
     }
 }
 
@@ -196,7 +215,10 @@ impl Judge {
         let by = self.now;
         for fed in std::mem::take(&mut self.link_mut(link).unconfirmed) {
             match fed {
-                Unconfirmed::Published { message, publication } => {
+                Unconfirmed::Published {
+                    message,
+                    publication,
+                } => {
                     self.message_mut(message).publications[publication].by = Some(by);
                 }
                 // The shard that keeps it has it soon.
@@ -204,7 +226,10 @@ impl Judge {
                 Unconfirmed::Completed { id, serial } => {
                     if let Some(session) = self.link(link).session {
                         let exchanges = &mut self.session_mut(session).exchanges;
-                        if exchanges.get(&id).is_some_and(|exchange| exchange.serial == serial) {
+                        if exchanges
+                            .get(&id)
+                            .is_some_and(|exchange| exchange.serial == serial)
+                        {
                             exchanges.remove(&id);
                         }
                     }
@@ -230,7 +255,8 @@ impl Judge {
     }
 
     fn packet_fed(&mut self, link: LinkId, packet: &Packet<'_>) {
-        self.history.note(self.now, || format!("{link:?} ──► {}", brief(packet)));
+        self.history
+            .note(self.now, || format!("{link:?} ──► {}", brief(packet)));
         self.traffic += u64::from(!matches!(packet, Packet::PingReq));
         match packet {
             Packet::Connect(connect) => self.connect_fed(link, connect),
@@ -259,7 +285,10 @@ impl Judge {
             | Packet::UnsubAck(_)
             | Packet::PingResp
             | Packet::Auth(_) => {
-                self.breach(Rule::WellFormed, format!("{link:?}: a client sent {packet:?}"));
+                self.breach(
+                    Rule::WellFormed,
+                    format!("{link:?}: a client sent {packet:?}"),
+                );
             }
         }
     }
@@ -270,9 +299,10 @@ impl Judge {
             Some(most) => connect.keep_alive_seconds.min(most.get()),
             None => connect.keep_alive_seconds,
         };
-        let will = connect.will.as_ref().and_then(|will| {
-            Some((read_payload(will.payload)?, will.delay_interval_seconds))
-        });
+        let will = connect
+            .will
+            .as_ref()
+            .and_then(|will| Some((read_payload(will.payload)?, will.delay_interval_seconds)));
         let properties = &connect.properties;
         let terms = Terms {
             client_id: connect.client_id.to_owned(),
@@ -299,9 +329,10 @@ impl Judge {
                 }
                 topic.as_str().to_owned()
             }
-            (None, alias) => {
-                alias.and_then(|alias| record.aliases_in.get(&alias)).cloned().unwrap_or_default()
-            }
+            (None, alias) => alias
+                .and_then(|alias| record.aliases_in.get(&alias))
+                .cloned()
+                .unwrap_or_default(),
         };
         let message = read_payload(publish.payload);
         let exactly_once = publish.delivery.qos() == QoS::ExactlyOnce;
@@ -315,7 +346,11 @@ impl Judge {
             // [MQTT-4.3.3-10]: what is known already is not routed again.
             if !exactly_once || record.publications.is_empty() {
                 publication = Some(record.publications.len());
-                record.publications.push(Publication { from: now, by: None, link: Some(link) });
+                record.publications.push(Publication {
+                    from: now,
+                    by: None,
+                    link: Some(link),
+                });
                 self.tally.published += 1;
             }
         }
@@ -325,7 +360,10 @@ impl Judge {
             None => Some(self.clearing_fed(link, &topic, publish.delivery)),
         };
         if let (Some(message), Some(publication)) = (message, publication) {
-            let fed = Unconfirmed::Published { message, publication };
+            let fed = Unconfirmed::Published {
+                message,
+                publication,
+            };
             self.link_mut(link).unconfirmed.push(fed);
         }
         match publish.delivery {
@@ -366,8 +404,17 @@ impl Judge {
         message: Option<MessageId>,
         write: Option<WriteId>,
     ) {
-        let owed = Owed { id, message, write, since: self.now };
-        self.link_mut(link).owed.entry(kind).or_default().push_back(owed);
+        let owed = Owed {
+            id,
+            message,
+            write,
+            since: self.now,
+        };
+        self.link_mut(link)
+            .owed
+            .entry(kind)
+            .or_default()
+            .push_back(owed);
     }
 
     fn completion_fed(&mut self, link: LinkId, ack: &Acknowledgement<'_>) {
@@ -377,11 +424,17 @@ impl Judge {
     /// The client has said the last word of an exchange.
     fn complete(&mut self, link: LinkId, id: u16) {
         self.link_mut(link).quota_used.remove(&id);
-        let Some(session) = self.link(link).session else { return };
-        let Some(exchange) = self.session_mut(session).exchanges.get_mut(&id) else { return };
+        let Some(session) = self.link(link).session else {
+            return;
+        };
+        let Some(exchange) = self.session_mut(session).exchanges.get_mut(&id) else {
+            return;
+        };
         exchange.answered = true;
         let serial = exchange.serial;
-        self.link_mut(link).unconfirmed.push(Unconfirmed::Completed { id, serial });
+        self.link_mut(link)
+            .unconfirmed
+            .push(Unconfirmed::Completed { id, serial });
     }
 
     fn pubrec_fed(&mut self, link: LinkId, ack: &Acknowledgement<'_>) {
@@ -399,7 +452,9 @@ impl Judge {
 
     fn subscribe_fed(&mut self, link: LinkId, subscribe: &Subscribe<'_>) {
         let now = self.now;
-        let Some(session) = self.link(link).session else { return };
+        let Some(session) = self.link(link).session else {
+            return;
+        };
         let subscriptions = &mut self.session_mut(session).subscriptions;
         let numbers = subscribe
             .requests
@@ -415,10 +470,16 @@ impl Judge {
 
     fn unsubscribe_fed(&mut self, link: LinkId, unsubscribe: &Unsubscribe<'_>) {
         let now = self.now;
-        let Some(session) = self.link(link).session else { return };
+        let Some(session) = self.link(link).session else {
+            return;
+        };
         let mut meant = Vec::new();
         for filter in unsubscribe.filters.iter() {
-            meant.push(self.session_mut(session).subscriptions.request_end(filter, now));
+            meant.push(
+                self.session_mut(session)
+                    .subscriptions
+                    .request_end(filter, now),
+            );
             self.member_may_leave(session, filter);
         }
         let id = unsubscribe.packet_identifier.value();
@@ -426,11 +487,15 @@ impl Judge {
     }
 
     fn packet_put_out(&mut self, link: LinkId, packet: &Packet<'_>, bytes: usize) {
-        self.history.note(self.now, || format!("{link:?} ◄── {}", brief(packet)));
+        self.history
+            .note(self.now, || format!("{link:?} ◄── {}", brief(packet)));
         self.traffic += u64::from(!matches!(packet, Packet::PingResp));
         let record = self.link(link);
         let Some(terms) = &record.terms else {
-            return self.breach(Rule::Expected, format!("{link:?}: {packet:?} before CONNECT"));
+            return self.breach(
+                Rule::Expected,
+                format!("{link:?}: {packet:?} before CONNECT"),
+            );
         };
         if bytes > terms.maximum_packet_size {
             let most = terms.maximum_packet_size;
@@ -493,7 +558,11 @@ impl Judge {
     fn acknowledgement_put_out(&mut self, link: LinkId, kind: Kind, ack: &Acknowledgement<'_>) {
         let now = self.now;
         let id = ack.packet_identifier.value();
-        let front = self.link_mut(link).owed.get_mut(&kind).and_then(VecDeque::pop_front);
+        let front = self
+            .link_mut(link)
+            .owed
+            .get_mut(&kind)
+            .and_then(VecDeque::pop_front);
         let Some(owed) = front.filter(|owed| owed.id == id) else {
             let text = format!("{link:?}: {kind:?} {id}, and due is {front:?}");
             return self.breach(Rule::AcknowledgementOrder, text);
@@ -523,7 +592,9 @@ impl Judge {
 
     fn check_nobody_matches(&mut self, link: LinkId, message: MessageId) {
         let record = self.message(message);
-        let Some(from) = record.first_published() else { return };
+        let Some(from) = record.first_published() else {
+            return;
+        };
         let topic = record.content.topic.clone();
         let somebody = self.sessions.iter().find(|session| {
             session.is_alive(self.now) == super::sessions::Certainty::Yes
@@ -544,13 +615,18 @@ impl Judge {
             return;
         }
         // Not an answer: then it is sent again after a reconnection.
-        let Some(session) = self.link(link).session else { return };
+        let Some(session) = self.link(link).session else {
+            return;
+        };
         let exchange = self.session(session).exchanges.get(&id).copied();
         match exchange {
             Some(exchange) if exchange.received && exchange.link != link => {
-                self.session_mut(session).exchanges.entry(id).and_modify(|exchange| {
-                    exchange.link = link;
-                });
+                self.session_mut(session)
+                    .exchanges
+                    .entry(id)
+                    .and_modify(|exchange| {
+                        exchange.link = link;
+                    });
                 self.note_resent(link, exchange.serial);
             }
             Some(_) | None => {
@@ -579,18 +655,27 @@ impl Judge {
         if numbers.len() != suback.reason_codes.len() {
             return self.breach(Rule::Expected, format!("{link:?}: {suback:?}"));
         }
-        let Some(session) = self.link(link).session else { return };
+        let Some(session) = self.link(link).session else {
+            return;
+        };
         for (number, reason_code) in numbers.into_iter().zip(suback.reason_codes.iter()) {
-            let asked = self.session(session).subscriptions.records[number].options.maximum_qos;
+            let asked = self.session(session).subscriptions.records[number]
+                .options
+                .maximum_qos;
             let granted = !reason_code.is_error();
             if granted && reason_code.value() != asked.bits() {
                 let text = format!("{link:?}: asked for {asked:?}, granted {reason_code}");
                 self.breach(Rule::ReasonCode, text);
             }
             if !granted && self.loses_nothing {
-                self.breach(Rule::ReasonCode, format!("{link:?}: SUBACK says {reason_code}"));
+                self.breach(
+                    Rule::ReasonCode,
+                    format!("{link:?}: SUBACK says {reason_code}"),
+                );
             }
-            self.session_mut(session).subscriptions.answer(number, granted, link, now);
+            self.session_mut(session)
+                .subscriptions
+                .answer(number, granted, link, now);
         }
     }
 
@@ -600,7 +685,9 @@ impl Judge {
         let Some(meant) = self.link_mut(link).unsubscribes.remove(&id) else {
             return self.breach(Rule::Expected, format!("{link:?}: UNSUBACK {id}"));
         };
-        let Some(session) = self.link(link).session else { return };
+        let Some(session) = self.link(link).session else {
+            return;
+        };
         if self.link(link).version() == ProtocolVersion::V5
             && unsuback.reason_codes.len() != meant.len()
         {
@@ -652,13 +739,32 @@ fn brief(packet: &Packet<'_>) -> String {
             )),
         ),
         Packet::ConnAck(connack) => {
-            format!("CONNACK {} session present {}", connack.reason_code, connack.session_present)
+            format!(
+                "CONNACK {} session present {}",
+                connack.reason_code, connack.session_present
+            )
         }
-        Packet::PubAck(ack) => format!("PUBACK {} {}", ack.packet_identifier.value(), ack.reason_code),
-        Packet::PubRec(ack) => format!("PUBREC {} {}", ack.packet_identifier.value(), ack.reason_code),
-        Packet::PubRel(ack) => format!("PUBREL {} {}", ack.packet_identifier.value(), ack.reason_code),
+        Packet::PubAck(ack) => format!(
+            "PUBACK {} {}",
+            ack.packet_identifier.value(),
+            ack.reason_code
+        ),
+        Packet::PubRec(ack) => format!(
+            "PUBREC {} {}",
+            ack.packet_identifier.value(),
+            ack.reason_code
+        ),
+        Packet::PubRel(ack) => format!(
+            "PUBREL {} {}",
+            ack.packet_identifier.value(),
+            ack.reason_code
+        ),
         Packet::PubComp(ack) => {
-            format!("PUBCOMP {} {}", ack.packet_identifier.value(), ack.reason_code)
+            format!(
+                "PUBCOMP {} {}",
+                ack.packet_identifier.value(),
+                ack.reason_code
+            )
         }
         Packet::Subscribe(subscribe) => format!(
             "SUBSCRIBE {} identifier {:?} {:?}",

@@ -37,7 +37,15 @@ impl World {
         let to = ShardId(self.random.below(self.shells.len()) as u16);
         let at = self.now + self.random.within(latency);
         let received = Vec::new();
-        self.agenda.enter(at, Happening::Handed { link: id, to, origin, received });
+        self.agenda.enter(
+            at,
+            Happening::Handed {
+                link: id,
+                to,
+                origin,
+                received,
+            },
+        );
         id
     }
 
@@ -92,7 +100,8 @@ impl World {
         match self.clients[client].reading() {
             Reading::Promptly => self.client_reads(link),
             Reading::Slowly { every, .. } => {
-                self.agenda.enter(self.now + every, Happening::Read { link });
+                self.agenda
+                    .enter(self.now + every, Happening::Read { link });
             }
             Reading::Never => {}
         }
@@ -110,7 +119,8 @@ impl World {
             Reading::Slowly { bytes, every } => {
                 let taken = record.down.read(bytes);
                 if !record.down.arrived.is_empty() {
-                    self.agenda.enter(self.now + every, Happening::Read { link });
+                    self.agenda
+                        .enter(self.now + every, Happening::Read { link });
                 }
                 taken
             }
@@ -142,7 +152,9 @@ impl World {
     /// does.
     pub(super) fn cut(&mut self, link: LinkId, broker_learns: Span, client_learns: Span) {
         let loss = ConnectionLoss::Error("cut".to_owned());
-        self.judge.history.note(self.now, || format!("{link:?} is cut"));
+        self.judge
+            .history
+            .note(self.now, || format!("{link:?} is cut"));
         let record = &mut self.links[link.0];
         if record.severed {
             return;
@@ -150,7 +162,8 @@ impl World {
         record.sever(&mut self.random);
         self.readable(link);
         let at = self.now + self.random.within(broker_learns);
-        self.agenda.enter(at, Happening::BrokerLearns { link, loss });
+        self.agenda
+            .enter(at, Happening::BrokerLearns { link, loss });
         let at = self.now + self.random.within(client_learns);
         self.agenda.enter(at, Happening::ClientLearns { link });
     }
@@ -158,7 +171,9 @@ impl World {
     /// The client gives up a connection that has not answered its CONNECT. The broker must not
     /// find that CONNECT later, when the client has sent another.
     pub(super) fn abandon(&mut self, link: LinkId) {
-        self.judge.history.note(self.now, || format!("{link:?} is given up"));
+        self.judge
+            .history
+            .note(self.now, || format!("{link:?} is given up"));
         let record = &mut self.links[link.0];
         record.sever(&mut self.random);
         record.up.arrived.clear();

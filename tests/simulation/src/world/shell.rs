@@ -142,7 +142,9 @@ impl World {
         self.shell(shard).turn_at = None;
         while let Some((from, batch)) = self.shell(shard).mailbox.pop_front() {
             let now = self.clock();
-            self.shell(shard).shard.handle(Input::Peer { from, batch }, now);
+            self.shell(shard)
+                .shard
+                .handle(Input::Peer { from, batch }, now);
             self.look(shard, None);
         }
         while let Some((link, loss)) = self.shell(shard).losses.pop_front() {
@@ -156,7 +158,10 @@ impl World {
                 && at == shard
             {
                 let now = self.clock();
-                let input = Input::Authenticated { connection: key, outcome };
+                let input = Input::Authenticated {
+                    connection: key,
+                    outcome,
+                };
                 self.shell(shard).shard.handle(input, now);
                 self.look(shard, Some(link));
             }
@@ -166,14 +171,19 @@ impl World {
             self.shell(shard).shard.handle(input, now);
             self.look(shard, None);
         }
-        let mut readable: Vec<LinkId> =
-            std::mem::take(&mut self.shell(shard).readable).into_iter().collect();
+        let mut readable: Vec<LinkId> = std::mem::take(&mut self.shell(shard).readable)
+            .into_iter()
+            .collect();
         self.random.shuffle(&mut readable);
         for link in readable {
             self.read(shard, link);
         }
         let now = self.clock();
-        if self.shell(shard).shard.poll_timeout().is_some_and(|at| at <= now)
+        if self
+            .shell(shard)
+            .shard
+            .poll_timeout()
+            .is_some_and(|at| at <= now)
             && !self.planted.stops_timers()
         {
             self.shell(shard).shard.handle_timeout(now);
@@ -196,7 +206,9 @@ impl World {
     }
 
     fn lose(&mut self, shard: ShardId, link: LinkId, loss: ConnectionLoss) {
-        let Some((at, key)) = self.links[link.0].broker.place() else { return };
+        let Some((at, key)) = self.links[link.0].broker.place() else {
+            return;
+        };
         if at != shard || self.planted.forgets_losses() {
             return;
         }
@@ -228,7 +240,8 @@ impl World {
         let shell = self.shell(shard);
         let key = shell.shard.open(origin, now);
         if shell.places.insert(key, link).is_some() {
-            self.judge.breach(Rule::Expected, format!("{key:?} is taken"));
+            self.judge
+                .breach(Rule::Expected, format!("{key:?} is taken"));
         }
         self.links[link.0].broker = BrokerEnd::Open { shard, key };
         self.links[link.0].shown_bytes = 0;
@@ -241,7 +254,9 @@ impl World {
 
     /// One read from one socket.
     fn read(&mut self, shard: ShardId, link: LinkId) {
-        let BrokerEnd::Open { shard: at, key } = self.links[link.0].broker else { return };
+        let BrokerEnd::Open { shard: at, key } = self.links[link.0].broker else {
+            return;
+        };
         if at != shard || !self.shell(shard).shard.wants_read(key) {
             return;
         }
@@ -280,8 +295,12 @@ impl World {
         while let Some(output) = self.shell(shard).shard.poll_output() {
             self.obey(shard, fed, output);
         }
-        let places: Vec<(ConnectionKey, LinkId)> =
-            self.shell(shard).places.iter().map(|(key, link)| (*key, *link)).collect();
+        let places: Vec<(ConnectionKey, LinkId)> = self
+            .shell(shard)
+            .places
+            .iter()
+            .map(|(key, link)| (*key, *link))
+            .collect();
         for (key, link) in places {
             self.show(shard, key, link);
             self.check_bounds(shard, key, link);
@@ -299,17 +318,27 @@ impl World {
         match output {
             Output::Close { connection } => {
                 let Some(link) = self.shell(shard).places.get(&connection).copied() else {
-                    return self.judge.breach(Rule::Expected, format!("Close {connection:?}"));
+                    return self
+                        .judge
+                        .breach(Rule::Expected, format!("Close {connection:?}"));
                 };
-                self.links[link.0].broker = BrokerEnd::Closing { shard, key: connection };
+                self.links[link.0].broker = BrokerEnd::Closing {
+                    shard,
+                    key: connection,
+                };
                 self.shell(shard).writable.insert(link);
                 let by = self.now + Duration::from_secs(1);
                 self.agenda.enter(by, Happening::CloseDeadline { link });
                 self.wake_soon(shard);
             }
-            Output::Authenticate { connection, credentials } => {
+            Output::Authenticate {
+                connection,
+                credentials,
+            } => {
                 let Some(link) = self.shell(shard).places.get(&connection).copied() else {
-                    return self.judge.breach(Rule::Expected, format!("Check {connection:?}"));
+                    return self
+                        .judge
+                        .breach(Rule::Expected, format!("Check {connection:?}"));
                 };
                 let outcome = if self.random.percent(3) {
                     AuthenticationOutcome::Unavailable
@@ -318,33 +347,59 @@ impl World {
                 } else {
                     AuthenticationOutcome::Refused
                 };
-                let span = *self.random.pick(&[Span::micros(1, 100), Span::millis(5, 400)]);
+                let span = *self
+                    .random
+                    .pick(&[Span::micros(1, 100), Span::millis(5, 400)]);
                 let late = self.random.percent(2);
                 let at = self.now
-                    + self.random.within(if late { Span::millis(4_500, 5_500) } else { span });
-                self.agenda.enter(at, Happening::Authenticated { link, outcome });
+                    + self.random.within(if late {
+                        Span::millis(4_500, 5_500)
+                    } else {
+                        span
+                    });
+                self.agenda
+                    .enter(at, Happening::Authenticated { link, outcome });
             }
-            Output::Rehome { connection, to, origin, received } => {
+            Output::Rehome {
+                connection,
+                to,
+                origin,
+                received,
+            } => {
                 let Some(link) = self.shell(shard).places.remove(&connection) else {
-                    return self.judge.breach(Rule::Expected, format!("Move {connection:?}"));
+                    return self
+                        .judge
+                        .breach(Rule::Expected, format!("Move {connection:?}"));
                 };
                 self.judge.tally.rehomed += 1;
                 self.forget(link);
                 self.links[link.0].broker = BrokerEnd::Moving;
                 let at = self.now + self.random.within(self.scenario.peer_delay);
-                self.agenda.enter(at, Happening::Handed { link, to, origin, received });
+                self.agenda.enter(
+                    at,
+                    Happening::Handed {
+                        link,
+                        to,
+                        origin,
+                        received,
+                    },
+                );
             }
             Output::ResumeReading { connection } => {
                 if let Some(link) = self.shell(shard).places.get(&connection).copied() {
                     self.readable(link);
                 }
             }
-            Output::Exchange { connection, method, .. } => {
+            Output::Exchange {
+                connection, method, ..
+            } => {
                 let text = format!("{connection:?} is asked about {method}, which nobody serves");
                 self.judge.breach(Rule::Expected, text);
             }
             Output::Event(event) => {
-                self.judge.history.note(self.now, || format!("shard {}: {event}", shard.0));
+                self.judge
+                    .history
+                    .note(self.now, || format!("shard {}: {event}", shard.0));
                 match &event {
                     Event::ConnectionEnded { .. } => self.judge.tally.never_connected += 1,
                     Event::ConnectRefused { .. } => self.judge.tally.refused += 1,
@@ -387,7 +442,9 @@ impl World {
     }
 
     fn check_bounds(&mut self, shard: ShardId, key: ConnectionKey, link: LinkId) {
-        let pending = self.shells[usize::from(shard.0)].shard.pending_transmit(key);
+        let pending = self.shells[usize::from(shard.0)]
+            .shard
+            .pending_transmit(key);
         let limit = self.scenario.limits.outbound_buffer_bytes as usize;
         // What is looked at before a packet is put out may be one packet too late, and what was
         // promised before has to go out: an acknowledgement for each packet taken.
@@ -413,15 +470,12 @@ impl World {
         });
         // Each session that is behind may hold a publisher once in a while, one after another.
         let sessions = self.clients.len() as u32;
-        let patience = Duration::from_millis(u64::from(
-            self.scenario.limits.backpressure_milliseconds,
-        ));
+        let patience =
+            Duration::from_millis(u64::from(self.scenario.limits.backpressure_milliseconds));
         let most = (patience + crate::judge::SLACK) * sessions
             + self.scenario.peer_delay.most() * 4
             + Duration::from_secs(1);
-        if self.scenario.family == Family::StuckSubscribers
-            && is_healthy
-            && now.since(since) > most
+        if self.scenario.family == Family::StuckSubscribers && is_healthy && now.since(since) > most
         {
             let text = format!("{link:?}: held back since {since:?}, {most:?} at most");
             self.judge.breach(Rule::HeldBack, text);
@@ -435,7 +489,9 @@ impl World {
                 Some(link) => {
                     self.shell(shard).writable.insert(link);
                 }
-                None => self.judge.breach(Rule::Expected, format!("{key:?} has no socket")),
+                None => self
+                    .judge
+                    .breach(Rule::Expected, format!("{key:?} has no socket")),
             }
         }
         for link in std::mem::take(&mut self.shell(shard).writable) {
@@ -450,7 +506,9 @@ impl World {
     }
 
     fn write(&mut self, shard: ShardId, link: LinkId) {
-        let Some((at, key)) = self.links[link.0].broker.place() else { return };
+        let Some((at, key)) = self.links[link.0].broker.place() else {
+            return;
+        };
         if at != shard {
             return;
         }
@@ -506,8 +564,13 @@ impl World {
 
     /// The end of a turn: what there is for other shards.
     fn post(&mut self, shard: ShardId) {
-        for to in (0..self.scenario.shards).map(ShardId).filter(|to| *to != shard) {
-            let Some(batch) = self.shell(shard).shard.take_peer_batch(to) else { continue };
+        for to in (0..self.scenario.shards)
+            .map(ShardId)
+            .filter(|to| *to != shard)
+        {
+            let Some(batch) = self.shell(shard).shard.take_peer_batch(to) else {
+                continue;
+            };
             for batch in self.planted.tamper_batch(shard, to, batch) {
                 let delay = self.random.within(self.scenario.peer_delay);
                 let channel = self.channels.entry((shard, to)).or_default();
@@ -518,7 +581,8 @@ impl World {
             }
         }
         if self.shell(shard).shard.take_peer_batch(shard).is_some() {
-            self.judge.breach(Rule::Expected, format!("{shard:?} writes to itself"));
+            self.judge
+                .breach(Rule::Expected, format!("{shard:?} writes to itself"));
         }
     }
 
