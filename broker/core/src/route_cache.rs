@@ -11,8 +11,8 @@ use std::hash::BuildHasher;
 use crate::subscription::{Subscriber, Subscription};
 
 const PLACES: usize = 4096;
-/// Longer lists are worth the look-up in the index and not the memory.
-const LONGEST_ROUTE: usize = 16_384;
+/// All entries together have at most so many bytes; then they begin anew.
+const MOST_BYTES: usize = 16 * 1024 * 1024;
 
 /// Who gets it, sorted by subscriber, so that a session with several matching subscriptions
 /// stands in one run.
@@ -21,6 +21,7 @@ pub(crate) type Route = Vec<(Subscriber, Subscription)>;
 pub(crate) struct RouteCache {
     hasher: foldhash::fast::FixedState,
     places: Box<[Place]>,
+    bytes: usize,
 }
 
 #[derive(Default)]
@@ -33,6 +34,7 @@ struct Place {
 struct Entry {
     topic: Box<str>,
     route: Route,
+    bytes: usize,
 }
 
 /// Where a topic would be.
@@ -47,6 +49,7 @@ impl RouteCache {
         RouteCache {
             hasher: foldhash::fast::FixedState::with_seed(seed),
             places: (0..PLACES).map(|_| Place::default()).collect(),
+            bytes: 0,
         }
     }
 
@@ -88,15 +91,21 @@ impl RouteCache {
         generation: u64,
         route: &[(Subscriber, Subscription)],
     ) {
+        let bytes = size_of_val(route) + topic.len();
+        if self.bytes + bytes > MOST_BYTES {
+            for place in &mut self.places {
+                *place = Place::default();
+            }
+            self.bytes = 0;
+        }
         let place = &mut self.places[at.place];
-        let seen_before = place.hash == at.hash;
-        if seen_before && route.len() <= LONGEST_ROUTE {
-            place.entry = Some(Entry {
-                topic: Box::from(topic),
-                route: route.to_vec(),
-            });
-        } else {
-            place.entry = None;
+        if let Some(entry) = place.entry.take() {
+            self.bytes -= entry.bytes;
+        }
+        if place.hash == at.hash && bytes <= MOST_BYTES / 4 {
+            let (topic, route) = (Box::from(topic), route.to_vec());
+            place.entry = Some(Entry { topic, route, bytes });
+            self.bytes += bytes;
         }
         place.hash = at.hash;
         place.generation = generation;

@@ -9,6 +9,7 @@ mod received;
 
 use std::collections::{BTreeSet, VecDeque};
 use std::sync::Arc;
+use std::time::Duration;
 
 use nexum_types::{ClientId, Message, QoS, Time};
 use smallvec::SmallVec;
@@ -16,7 +17,7 @@ use smallvec::SmallVec;
 use crate::key::ConnectionKey;
 use crate::limits::Limits;
 use crate::peer::Publisher;
-use crate::replay::Replay;
+use crate::replay::{Replay, ReplayRequests};
 use crate::shared_subscription::GroupId;
 use crate::subscription_index::FilterId;
 
@@ -60,6 +61,8 @@ pub(crate) struct Session {
     pub(crate) expiry_interval_seconds: u32,
     /// When the connection was lost, while there is none.
     pub(crate) disconnected_at: Time,
+    /// When the timer fires that looks at its absence.
+    pub(crate) watched_at: Option<Time>,
     pub(crate) subscriptions: BTreeSet<FilterId>,
     pub(crate) shared_subscriptions: Vec<GroupId>,
     /// QoS 1 and 2 towards the client.
@@ -77,9 +80,13 @@ pub(crate) struct Session {
     pub(crate) overflowing: bool,
     /// QoS 2 publications received and not released.
     pub(crate) received: ReceivedIdentifiers,
+    /// How many of them there were when the present connection came.
+    pub(crate) received_before: u16,
     pub(crate) will: Option<Box<Will>>,
     /// Retained messages still to be sent for new subscriptions.
     pub(crate) replays: VecDeque<Replay>,
+    /// Those that wait until some of these are done; `None` is almost always.
+    pub(crate) replay_requests: Option<Box<ReplayRequests>>,
     /// Publishers held back until this session has caught up.
     pub(crate) held_publishers: Vec<Publisher>,
     /// Since when the first of them is.
@@ -107,6 +114,7 @@ impl Session {
             connection: None,
             expiry_interval_seconds: 0,
             disconnected_at: Time::ZERO,
+            watched_at: None,
             subscriptions: BTreeSet::new(),
             shared_subscriptions: Vec::new(),
             inflight: Inflight::new(),
@@ -117,8 +125,10 @@ impl Session {
             queue_bytes: 0,
             overflowing: false,
             received: ReceivedIdentifiers::default(),
+            received_before: 0,
             will: None,
             replays: VecDeque::new(),
+            replay_requests: None,
             held_publishers: Vec::new(),
             held_since: Time::ZERO,
             no_backpressure_until: Time::ZERO,
@@ -130,6 +140,27 @@ impl Session {
         self.expiry_interval_seconds > 0
     }
 
+    /// When its will is due, while it has no connection.
+    pub(crate) fn will_due(&self) -> Option<Time> {
+        let will = self.will.as_ref()?;
+        let delay = Duration::from_secs(u64::from(will.delay_interval_seconds));
+        Some(self.disconnected_at + delay)
+    }
+
+    /// When it ends, while it has no connection.
+    pub(crate) fn end_due(&self) -> Option<Time> {
+        let interval = Duration::from_secs(u64::from(self.expiry_interval_seconds));
+        (self.expiry_interval_seconds != u32::MAX).then(|| self.disconnected_at + interval)
+    }
+
+    /// When the next of the two is due.
+    pub(crate) fn absence_due(&self) -> Option<Time> {
+        match (self.will_due(), self.end_due()) {
+            (Some(will), Some(end)) => Some(will.min(end)),
+            (will, end) => will.or(end),
+        }
+    }
+
     /// Whether the next QoS 1 or 2 delivery may be sent at once: nothing is before it, and the
     /// client has quota ([MQTT-3.3.4-7], [MQTT-3.3.4-9]).
     pub(crate) fn may_send(&self) -> bool {
@@ -138,7 +169,12 @@ impl Session {
 
     /// Whether anything waits to be sent that does not come from a publisher now.
     pub(crate) fn has_backlog(&self) -> bool {
-        !self.queue.is_empty() || self.resend_from.is_some() || !self.replays.is_empty()
+        !self.queue.is_empty() || self.resend_from.is_some() || self.wants_replay()
+    }
+
+    /// Whether retained messages are still to be sent.
+    pub(crate) fn wants_replay(&self) -> bool {
+        !self.replays.is_empty() || self.replay_requests.is_some()
     }
 
     pub(crate) fn enqueue(&mut self, delivery: Delivery, limits: &Limits) -> Enqueued {

@@ -114,7 +114,11 @@ impl Shard {
             self.on_group_delivery_settled(session, &delivery, now);
         }
         let state = &self.sessions[session as usize];
-        if state.has_backlog() || !state.held_publishers.is_empty() {
+        if state.has_backlog()
+            || !state.held_publishers.is_empty()
+            // What waits in its groups may have waited for this.
+            || !state.shared_subscriptions.is_empty()
+        {
             self.pump(session, now);
         }
     }

@@ -8,7 +8,7 @@ use nexum_types::{ClientId, ProtocolVersion, ReasonCode, Time};
 
 use super::Shard;
 use super::authenticate::{Exchange, Stage, take_admission};
-use super::timers::Timer;
+use super::timers::{FARTHEST_TIMER, Timer};
 use crate::admission::Admission;
 use crate::connection::{ConnectionState, Holds};
 use crate::key::ConnectionKey;
@@ -218,6 +218,7 @@ impl Shard {
             .min(self.limits.maximum_inflight)
             .get();
         state.quota_used = 0;
+        state.received_before = state.received.len() as u16;
         // [MQTT-4.4.0-1] [MQTT3-4.4.0-1]
         state.resend_from = (!state.inflight.is_empty()).then_some(0);
         // [MQTT-3.1.3-9]: a will that waited for its delay is gone with this.
@@ -232,7 +233,8 @@ impl Shard {
             .map(|maximum| Box::new(OutboundAliases::new(maximum)));
         let address = connection.origin.address;
         if let Some(deadline) = connection.keep_alive_deadline() {
-            self.wheel.arm(deadline, Timer::KeepAlive(key));
+            let at = deadline.min(now + FARTHEST_TIMER);
+            self.wheel.arm(at, Timer::KeepAlive(key));
         }
         self.counters.connects_accepted += 1;
         self.encode_connack(key, &admission, agreed, session_present);
@@ -415,7 +417,9 @@ impl Shard {
                 self.end_connection(key, DisconnectCause::KeepAliveTimeout, now);
             }
             Some(deadline) => {
-                let at = deadline.max(now + Duration::from_millis(500));
+                let at = deadline
+                    .max(now + Duration::from_millis(500))
+                    .min(now + FARTHEST_TIMER);
                 self.wheel.arm(at, Timer::KeepAlive(key));
             }
             None => {}

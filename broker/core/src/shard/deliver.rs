@@ -342,7 +342,7 @@ impl Shard {
             self.send_from_queue(session, key, delivery, now);
             went_on = true;
         }
-        if !self.sessions[session as usize].replays.is_empty() {
+        if self.sessions[session as usize].wants_replay() {
             went_on |= self.replay_one(session, key, now);
         }
         went_on

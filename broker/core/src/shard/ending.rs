@@ -7,7 +7,7 @@ use nexum_types::{MessageParts, ProtocolVersion, ReasonCode, Time, TopicName};
 
 use super::Shard;
 use super::publish::Publication;
-use super::timers::Timer;
+use super::timers::{FARTHEST_TIMER, Timer};
 use crate::connection::{ConnectionState, Holds};
 use crate::counters::DropReason;
 use crate::key::{ConnectionKey, SessionKey};
@@ -123,6 +123,7 @@ impl Shard {
         };
         let held = std::mem::take(&mut state.held_publishers);
         let replays = std::mem::take(&mut state.replays);
+        state.replay_requests = None;
         let expiry = state.expiry_interval_seconds;
         for publisher in held {
             self.release(publisher);
@@ -134,50 +135,52 @@ impl Shard {
         if expiry == 0 {
             return self.end_session(session, now);
         }
-        if expiry != u32::MAX {
-            // [MQTT-3.1.2-23]
-            let at = now + Duration::from_secs(u64::from(expiry));
-            self.wheel.arm(at, Timer::SessionExpiry(key));
-        }
-        let delay = match &self.sessions[session as usize].will {
-            None => return,
-            Some(will) => will.delay_interval_seconds,
-        };
         // [MQTT-3.1.3-9]: after the delay or at the end of the session, whichever is first.
-        if delay == 0 {
+        let will = self.sessions[session as usize].will.as_ref();
+        if will.is_some_and(|will| will.delay_interval_seconds == 0) {
             self.publish_will(session, now);
-        } else {
-            self.wheel.arm(
-                now + Duration::from_secs(u64::from(delay)),
-                Timer::Will(key),
-            );
         }
+        self.watch_absence(key, now);
     }
 
-    pub(super) fn on_will_timer(&mut self, key: SessionKey, now: Time) {
+    /// Has an absent session looked at when its will or its end is due. A session has one timer that
+    /// counts, however often its client comes and goes, and none that reaches further than a minute.
+    fn watch_absence(&mut self, key: SessionKey, now: Time) {
         let Some(session) = self.session_by_key(key) else {
             return;
         };
-        let Some(will) = &session.will else { return };
-        let due =
-            session.disconnected_at + Duration::from_secs(u64::from(will.delay_interval_seconds));
-        // The session may have been back and gone again since the timer was armed.
-        if session.connection.is_none() && due <= now {
-            self.publish_will(key.index, now);
+        let Some(due) = session.absence_due() else {
+            return;
+        };
+        let at = due.min(now + FARTHEST_TIMER);
+        if session.watched_at.is_none_or(|watched| at < watched) {
+            session.watched_at = Some(at);
+            self.wheel.arm(at, Timer::Absence(key, at));
         }
     }
 
-    pub(super) fn on_session_expiry_timer(&mut self, key: SessionKey, now: Time) {
+    pub(super) fn on_absence_timer(&mut self, key: SessionKey, at: Time, now: Time) {
         let Some(session) = self.session_by_key(key) else {
             return;
         };
-        let interval = session.expiry_interval_seconds;
-        let due = session.disconnected_at + Duration::from_secs(u64::from(interval));
-        if session.connection.is_none() && interval != u32::MAX && due <= now {
+        if session.watched_at != Some(at) {
+            return;
+        }
+        session.watched_at = None;
+        if session.connection.is_some() {
+            return;
+        }
+        let will_is_due = session.will_due().is_some_and(|due| due <= now);
+        // [MQTT-3.1.2-23]
+        if session.end_due().is_some_and(|due| due <= now) {
             let client_id = session.client_id.shared();
             self.event(Event::SessionExpired { client_id });
-            self.end_session(key.index, now);
+            return self.end_session(key.index, now);
         }
+        if will_is_due {
+            self.publish_will(key.index, now);
+        }
+        self.watch_absence(key, now);
     }
 
     /// Removes everything the session had. Its will is due if it was not published yet

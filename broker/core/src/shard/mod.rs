@@ -40,6 +40,7 @@ use crate::origin::ConnectionOrigin;
 use crate::outbound_buffer::BufferPool;
 use crate::output::{ConnectionLoss, DisconnectCause, Event, Input, Output};
 use crate::peer::{PeerBatch, PeerMessage};
+use crate::replay::Overtaken;
 use crate::retained::RetainedStore;
 use crate::route_cache::RouteCache;
 use crate::session::Session;
@@ -97,6 +98,7 @@ pub struct Shard {
     replay_tokens: u32,
     /// Which session waits for which replay from another shard.
     replaying: BTreeMap<u32, SessionKey>,
+    overtaken: Overtaken,
     /// Sessions whose pump stopped for the sake of others and goes on at the next timeout.
     unfinished: Vec<SessionKey>,
     pool: BufferPool,
@@ -145,6 +147,7 @@ impl Shard {
             remote_replays: BTreeMap::new(),
             replay_tokens: 0,
             replaying: BTreeMap::new(),
+            overtaken: Overtaken::default(),
             unfinished: Vec::new(),
             pool: BufferPool::default(),
             templates: Templates::default(),

@@ -279,7 +279,10 @@ impl Shard {
             .iter()
             .filter(|owed| owed.kind == AcknowledgementKind::PubAck)
             .count();
-        received + owed >= usize::from(self.limits.receive_maximum.get())
+        // Section 4.9: the quota begins anew with each connection; what an earlier one left (3.1.1
+        // knows no maximum) is not held against this one.
+        let inherited = usize::from(self.sessions[session as usize].received_before);
+        received + owed >= usize::from(self.limits.receive_maximum.get()) + inherited
     }
 
     #[inline]

@@ -9,16 +9,18 @@ use nexum_types::{Message, QoS, Time, TopicFilter};
 
 use super::Shard;
 use super::publish::Publication;
-use super::subscribe::RetainedRequest;
 use crate::counters::DropReason;
 use crate::key::{ConnectionKey, ShardId};
 use crate::peer::{PeerMessage, Receipt};
-use crate::replay::{Overtaken, Replay, ReplaySource};
+use crate::replay::{Replay, ReplayRequest, ReplaySource};
 use crate::retained::{Progress, ReplayId};
 use crate::session::{Delivery, SubscriptionIdentifierList};
 
 /// Topics looked at in one step of a replay, whether or not they have a message.
 const STEPS_AT_ONCE: usize = 4096;
+/// Replays that a session has open, in this shard and in others. Enough for those in others to be
+/// on their way together, and few enough to look through.
+const OPEN_AT_ONCE: usize = 64;
 /// Messages in one batch for another shard.
 const BATCH_MESSAGES: usize = 256;
 /// …and their bytes, beyond which it ends early.
@@ -77,8 +79,28 @@ impl Shard {
         self.retained.set(Arc::clone(message));
     }
 
+    /// Opens the replays whose turn it is.
+    fn open_replays(&mut self, session: u32) {
+        loop {
+            let state = &mut self.sessions[session as usize];
+            if state.replays.len() >= OPEN_AT_ONCE {
+                return;
+            }
+            let Some(requests) = &mut state.replay_requests else {
+                return;
+            };
+            let request = requests.pop();
+            if requests.is_empty() {
+                state.replay_requests = None;
+            }
+            if let Some(request) = request {
+                self.open_replay(session, &request);
+            }
+        }
+    }
+
     /// Begins to send what is retained under a filter to a session.
-    pub(super) fn open_replay(&mut self, session: u32, request: RetainedRequest) {
+    fn open_replay(&mut self, session: u32, request: &ReplayRequest) {
         let Ok(filter) = TopicFilter::new(&request.filter) else {
             return;
         };
@@ -96,7 +118,7 @@ impl Shard {
             } else {
                 self.replay_tokens = self.replay_tokens.wrapping_add(1);
                 let token = self.replay_tokens;
-                let filter = request.filter.clone();
+                let filter = Box::from(&*request.filter);
                 self.tell(shard, PeerMessage::ReplayOpen { token, filter });
                 ReplaySource::Remote {
                     shard,
@@ -104,7 +126,7 @@ impl Shard {
                     batch: VecDeque::new(),
                     complete: false,
                     asked: true,
-                    overtaken: Overtaken::default(),
+                    since: self.overtaken.now(),
                 }
             };
             if let ReplaySource::Remote { token, .. } = &source {
@@ -128,6 +150,9 @@ impl Shard {
                 ..
             } => {
                 self.replaying.remove(&token);
+                if self.replaying.is_empty() {
+                    self.overtaken.clear();
+                }
                 if !complete {
                     self.tell(shard, PeerMessage::ReplayClose { token });
                 }
@@ -137,6 +162,7 @@ impl Shard {
 
     /// One step of the first replay of a session; false if it cannot go on now.
     pub(super) fn replay_one(&mut self, session: u32, key: ConnectionKey, now: Time) -> bool {
+        self.open_replays(session);
         let state = &mut self.sessions[session as usize];
         let has_quota = state.quota_used < state.quota;
         let Some(mut replay) = state.replays.pop_front() else {
@@ -166,12 +192,12 @@ impl Shard {
                 batch,
                 complete,
                 asked,
-                overtaken,
+                since,
             } => {
                 let hashes = &self.homes;
                 while let Some(message) = batch.pop_front() {
                     let topic = hashes.hash_one(message.parts().topic.as_str());
-                    if !overtaken.contains(topic) && !message.is_expired(now) {
+                    if !self.overtaken.since(*since, topic) && !message.is_expired(now) {
                         next = Some(message);
                         break;
                     }
@@ -232,22 +258,11 @@ impl Shard {
         self.send_delivery(session, key, delivery, now);
     }
 
-    /// A retained topic was published to while sessions here wait for older retained messages
+    /// A retained topic was published to while sessions here may wait for older retained messages
     /// from its owner.
     pub(super) fn note_overtaken(&mut self, topic: &str) {
-        if self.replaying.is_empty() {
-            return;
-        }
-        let hash = self.homes.hash_one(topic);
-        let waiting: Vec<_> = self.replaying.values().copied().collect();
-        for key in waiting {
-            if let Some(session) = self.session_by_key(key) {
-                for replay in &mut session.replays {
-                    if let ReplaySource::Remote { overtaken, .. } = &mut replay.source {
-                        overtaken.note(hash);
-                    }
-                }
-            }
+        if !self.replaying.is_empty() {
+            self.overtaken.note(self.homes.hash_one(topic));
         }
     }
 

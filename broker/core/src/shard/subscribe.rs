@@ -15,15 +15,8 @@ use crate::connection::{Connection, Holds};
 use crate::key::ConnectionKey;
 use crate::output::ProtocolError;
 use crate::peer::{MemberTerms, PeerMessage};
+use crate::replay::ReplayRequest;
 use crate::subscription::{Subscriber, Subscription, wants_retained};
-
-/// Retained messages that are due for one filter after its SUBACK.
-#[derive(Debug)]
-pub(super) struct RetainedRequest {
-    pub(super) filter: Box<str>,
-    pub(super) maximum_qos: QoS,
-    pub(super) subscription_identifier: Option<u32>,
-}
 
 /// Why one filter is refused.
 struct Refusal {
@@ -188,8 +181,12 @@ impl Shard {
             reason_codes: ReasonCodes::from_slice(&reason_codes),
         });
         self.send_packet(key.index, &packet);
-        for request in retained {
-            self.open_replay(session, request);
+        if !retained.is_empty() {
+            let requests = &mut self.sessions[session as usize].replay_requests;
+            let requests = requests.get_or_insert_default();
+            for request in retained {
+                requests.push(request);
+            }
         }
         for group in self.sessions[session as usize].shared_subscriptions.clone() {
             self.drain_group(group, now);
@@ -203,7 +200,7 @@ impl Shard {
         session: u32,
         request: SubscriptionRequest<'_>,
         identifier: Option<u32>,
-        retained: &mut Vec<RetainedRequest>,
+        retained: &mut Vec<ReplayRequest>,
     ) -> Result<(), Refusal> {
         match self.check_request(session, request.filter)? {
             // Retained messages are not sent to shared subscriptions (section 4.8.2).
@@ -219,8 +216,8 @@ impl Shard {
                     self.count_subscriber(id, true);
                 }
                 if wants_retained(request.options.retain_handling, previous.is_some()) {
-                    retained.push(RetainedRequest {
-                        filter: Box::from(filter.as_str()),
+                    retained.push(ReplayRequest {
+                        filter: Arc::from(filter.as_str()),
                         maximum_qos: request.options.maximum_qos,
                         subscription_identifier: identifier,
                     });
@@ -326,7 +323,12 @@ impl Shard {
             None => match TopicFilter::new(filter) {
                 Ok(filter) => match self.index.remove(filter, Subscriber::Session(session)) {
                     Some((id, _)) => {
-                        self.sessions[session as usize].subscriptions.remove(&id);
+                        let state = &mut self.sessions[session as usize];
+                        state.subscriptions.remove(&id);
+                        if let Some(requests) = &mut state.replay_requests {
+                            // [MQTT-3.10.4-2] [MQTT3-3.10.4-2]
+                            requests.remove(filter.as_str());
+                        }
                         self.withdraw(id, || filter.as_str().to_owned());
                         true
                     }

@@ -1,9 +1,15 @@
 //! What the wheel's timers mean when they fire.
 
+use std::time::Duration;
+
 use nexum_types::Time;
 
 use super::Shard;
 use crate::key::{ConnectionKey, SessionKey};
+
+/// No timer is armed further ahead: what is due later is looked at in between. So what a dead
+/// connection or session leaves in the wheel is gone in a minute.
+pub(super) const FARTHEST_TIMER: Duration = Duration::from_secs(60);
 
 /// Retained messages dropped at most in one turn because they expired.
 const EXPIRED_AT_ONCE: usize = 10_000;
@@ -14,10 +20,9 @@ pub(super) enum Timer {
     Authentication(ConnectionKey),
     /// Something should have been received.
     KeepAlive(ConnectionKey),
-    /// A will's delay is over.
-    Will(SessionKey),
-    /// A session without a connection is over.
-    SessionExpiry(SessionKey),
+    /// The will or the end of a session without a connection may be due; the time tells this timer
+    /// from earlier ones.
+    Absence(SessionKey, Time),
     /// Publishers were held back long enough.
     Backpressure(SessionKey),
 }
@@ -30,8 +35,7 @@ impl Shard {
             match timer {
                 Timer::Authentication(key) => self.on_authentication_timeout(key, now),
                 Timer::KeepAlive(key) => self.on_keep_alive_timer(key, now),
-                Timer::Will(key) => self.on_will_timer(key, now),
-                Timer::SessionExpiry(key) => self.on_session_expiry_timer(key, now),
+                Timer::Absence(key, at) => self.on_absence_timer(key, at, now),
                 Timer::Backpressure(key) => self.on_backpressure_timer(key, now),
             }
         }

@@ -1,5 +1,7 @@
 //! Filters without wildcards: one probe of a hash table, and one cache line for the filter found.
 
+use std::hint::black_box;
+
 use nexum_types::TopicName;
 
 use super::subscribers::Subscribers;
@@ -33,19 +35,40 @@ impl<K, V> ExactFilters<K, V> {
         self.filters.len() == 0
     }
 
+    pub(super) fn hash(&self, topic: TopicName<'_>) -> u32 {
+        self.hasher.topic(topic.as_str().as_bytes())
+    }
+
     pub(super) fn find(&self, topic: TopicName<'_>) -> Option<u32> {
+        self.find_hashed(topic, self.hash(topic))
+    }
+
+    pub(super) fn find_hashed(&self, topic: TopicName<'_>, hash: u32) -> Option<u32> {
         let topic = topic.as_str().as_bytes();
-        self.find_hashed(topic, self.hasher.topic(topic))
+        self.by_topic.find(hash, |number| {
+            self.filters[number].text.as_bytes() == topic
+        })
+    }
+
+    /// Asks the processor for what [`find_hashed`](Self::find_hashed) reads first.
+    pub(super) fn warm_table(&self, hash: u32) {
+        self.by_topic.warm(hash);
+    }
+
+    /// Asks the processor for what [`find_hashed`](Self::find_hashed) reads then.
+    pub(super) fn warm_filter(&self, hash: u32) {
+        for number in self.by_topic.candidates(hash) {
+            black_box(self.filters[number].text.as_bytes().len());
+        }
     }
 
     /// Finds or makes a filter. The caller gives a new one a subscriber.
     pub(super) fn insert(&mut self, topic: TopicName<'_>) -> u32 {
-        let topic = topic.as_str().as_bytes();
-        let hash = self.hasher.topic(topic);
+        let hash = self.hash(topic);
         self.find_hashed(topic, hash).unwrap_or_else(|| {
             let number = self.filters.insert(ExactFilter {
                 subscribers: None,
-                text: Text::new(topic),
+                text: Text::new(topic.as_str().as_bytes()),
             });
             assert!(
                 number <= u32::MAX >> 1,
@@ -77,11 +100,6 @@ impl<K, V> ExactFilters<K, V> {
     pub(super) fn text(&self, number: u32) -> String {
         let bytes = self.filters[number].text.as_bytes();
         String::from_utf8(bytes.to_vec()).expect("it was made from a string")
-    }
-
-    fn find_hashed(&self, topic: &[u8], hash: u32) -> Option<u32> {
-        self.by_topic
-            .find(hash, |number| self.filters[number].text.as_bytes() == topic)
     }
 }
 

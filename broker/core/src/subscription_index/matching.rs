@@ -1,155 +1,131 @@
 //! The walk of a topic down the trie of filters.
 //!
-//! Most of its time would go to waiting for memory, one node after the other. So it goes level by
-//! level with all nodes reached at once, asks for everything a step needs before it looks at any
-//! of it, and the processor fetches them side by side.
+//! Most of its time would go to waiting for memory, one node after the other. So it goes on with
+//! all nodes reached at once, asks for everything a step needs before it looks at any of it, and
+//! the processor fetches them side by side.
 
 use nexum_types::TopicName;
 use smallvec::SmallVec;
 
-use crate::level_trie::{LevelHash, LevelKind, LevelTrie, Link, NodeId, TopicHasher, first_level};
+use crate::level_trie::{
+    LevelHash, LevelKind, LevelTrie, Link, Node, NodeId, TopicHasher, first_level,
+};
 
-/// Visits the value of every filter in `trie` that matches `topic`.
-pub(super) fn walk<T>(trie: &LevelTrie<T>, topic: TopicName<'_>, visit: impl FnMut(&T)) {
-    let mut walk = Walk {
-        trie,
-        levels: Levels::new(topic, trie.hasher()),
-        probes: SmallVec::new(),
-        arrivals: SmallVec::new(),
-        visit,
-    };
-    let children = trie.node(NodeId::ROOT).first_child();
-    if topic.starts_with_dollar() {
-        // [MQTT-4.7.2-1] [MQTT3-4.7.2-1]
-        walk.probe(NodeId::ROOT, 0);
-    } else {
-        walk.leave(NodeId::ROOT, children, 0);
-    }
-    let mut arrivals = SmallVec::new();
-    loop {
-        for probe in &walk.probes {
-            trie.warm_edge(probe.hash);
-        }
-        for probe in walk.probes.drain(..) {
-            for child in trie.literal_children(probe.hash) {
-                walk.arrivals.push(Arrival {
-                    at: child,
-                    from: probe.from,
-                    depth: probe.depth,
-                });
-            }
-        }
-        std::mem::swap(&mut arrivals, &mut walk.arrivals);
-        if arrivals.is_empty() {
-            return;
-        }
-        for arrival in &arrivals {
-            trie.warm_node(arrival.at);
-        }
-        for arrival in arrivals.drain(..) {
-            walk.arrive(arrival);
-        }
-    }
-}
-
-struct Walk<'a, T, F> {
+/// A walk for one topic. Each [`step`](Self::step) is one node further on every way it goes.
+pub(super) struct Walk<'a, T> {
     trie: &'a LevelTrie<T>,
     levels: Levels<'a>,
     /// Where to go on by a literal level.
     probes: SmallVec<[Probe; 16]>,
     /// Where to go on, as far as is known before the node is looked at.
     arrivals: SmallVec<[Arrival; 16]>,
-    visit: F,
 }
 
+#[derive(Clone, Copy)]
 struct Probe {
     hash: u32,
-    from: NodeId,
-    depth: u32,
-}
-
-struct Arrival {
-    at: NodeId,
     from: NodeId,
     /// How many levels of the topic match the path of `from`.
     depth: u32,
 }
 
-impl<T, F: FnMut(&T)> Walk<'_, T, F> {
-    fn arrive(&mut self, Arrival { at, from, depth }: Arrival) {
-        let node = self.trie.node(at);
-        if node.parent() != from {
-            // Another edge with the same hash.
-            return;
+#[derive(Clone, Copy)]
+struct Arrival {
+    at: NodeId,
+    from: NodeId,
+    depth: u32,
+}
+
+impl<'a, T> Walk<'a, T> {
+    pub(super) fn new(trie: &'a LevelTrie<T>, topic: TopicName<'a>) -> Walk<'a, T> {
+        let mut walk = Walk {
+            trie,
+            levels: Levels::new(topic, trie.hasher()),
+            probes: SmallVec::new(),
+            arrivals: SmallVec::new(),
+        };
+        let children = trie.node(NodeId::ROOT).first_child();
+        // [MQTT-4.7.2-1] [MQTT3-4.7.2-1]
+        if !topic.starts_with_dollar() {
+            walk.take_wildcards(NodeId::ROOT, children, 0);
         }
+        walk.take_literal(NodeId::ROOT, children, 0);
+        walk
+    }
+
+    /// Visits the values of the filters found to match; whether there is more to walk.
+    pub(super) fn step(&mut self, mut visit: impl FnMut(&'a T)) -> bool {
+        for probe in &self.probes {
+            self.trie.warm_edge(probe.hash);
+        }
+        for Probe { hash, from, depth } in &self.probes {
+            for at in self.trie.literal_children(*hash) {
+                let (from, depth) = (*from, *depth);
+                self.arrivals.push(Arrival { at, from, depth });
+            }
+        }
+        self.probes.clear();
+        for arrival in &self.arrivals {
+            self.trie.warm_node(arrival.at);
+        }
+        let due = self.arrivals.len();
+        for index in 0..due {
+            let Arrival { at, from, depth } = self.arrivals[index];
+            let node = self.trie.node(at);
+            // Another edge may have the same hash.
+            if node.parent() == from
+                && let Some(value) = self.arrive(at, node, depth)
+            {
+                visit(value);
+            }
+        }
+        self.arrivals.drain(..due);
+        !(self.probes.is_empty() && self.arrivals.is_empty())
+    }
+
+    /// The value of the node, if it stands for a filter that matches. It has at most one way to
+    /// match: by its own path.
+    #[inline]
+    fn arrive(&mut self, at: NodeId, node: &'a Node<T>, depth: u32) -> Option<&'a T> {
         // Only "#" has such a sibling, and is the only way to it.
         if node.next_sibling().kind() == LevelKind::SingleLevelWildcard {
-            self.follow_link(node.next_sibling(), from, depth);
+            self.push(node.next_sibling(), node.parent(), depth);
         }
-        match follow(node.label(), &mut self.levels, depth) {
+        match self.levels.follow(node.label(), depth) {
             Followed::To(depth) => {
-                if self.levels.get(depth).is_none()
-                    && let Some(value) = node.value()
-                {
-                    (self.visit)(value);
-                }
-                self.leave(at, node.first_child(), depth);
+                let children = node.first_child();
+                self.take_wildcards(at, children, depth);
+                self.take_literal(at, children, depth);
+                node.value().filter(|_| self.levels.get(depth).is_none())
             }
-            Followed::ToEverything => node.value().into_iter().for_each(&mut self.visit),
-            Followed::Nowhere => {}
+            Followed::ToEverything => node.value(),
+            Followed::Nowhere => None,
         }
     }
 
-    fn leave(&mut self, node: NodeId, children: Link, depth: u32) {
-        // "#" matches whether there is another level or not (section 4.7.1.2).
+    /// To `#`, which matches whether there is another level or not (section 4.7.1.2), or to `+`.
+    #[inline]
+    fn take_wildcards(&mut self, from: NodeId, children: Link, depth: u32) {
         if children.kind() != LevelKind::Literal {
-            self.follow_link(children, node, depth);
-        }
-        if !children.is_none() {
-            self.probe(node, depth);
+            self.push(children, from, depth);
         }
     }
 
-    fn follow_link(&mut self, link: Link, from: NodeId, depth: u32) {
-        if let Some(at) = link.node() {
-            self.arrivals.push(Arrival { at, from, depth });
-        }
-    }
-
-    fn probe(&mut self, from: NodeId, depth: u32) {
-        if let Some(level) = self.levels.get(depth) {
+    #[inline]
+    fn take_literal(&mut self, from: NodeId, children: Link, depth: u32) {
+        if !children.is_none()
+            && let Some(level) = self.levels.get(depth)
+        {
             let hash = level.hash.below(from);
             self.probes.push(Probe { hash, from, depth });
         }
     }
-}
 
-enum Followed {
-    /// The label matches the levels up to this one.
-    To(u32),
-    /// It ends with `#` and matches all that is left.
-    ToEverything,
-    Nowhere,
-}
-
-/// Matches the levels of a label with those of the topic from `depth` on.
-#[inline]
-fn follow(label: &[u8], levels: &mut Levels<'_>, depth: u32) -> Followed {
-    let mut depth = depth;
-    let mut rest = label;
-    loop {
-        let wanted = first_level(rest);
-        if wanted == b"#" {
-            return Followed::ToEverything;
+    #[inline]
+    fn push(&mut self, link: Link, from: NodeId, depth: u32) {
+        if let Some(at) = link.node() {
+            self.arrivals.push(Arrival { at, from, depth });
         }
-        match levels.get(depth) {
-            Some(level) if wanted == b"+" || wanted == level.text => depth += 1,
-            _ => return Followed::Nowhere,
-        }
-        if wanted.len() == rest.len() {
-            return Followed::To(depth);
-        }
-        rest = &rest[wanted.len() + 1..];
     }
 }
 
@@ -165,6 +141,14 @@ struct Levels<'a> {
 struct Level<'a> {
     text: &'a [u8],
     hash: LevelHash,
+}
+
+enum Followed {
+    /// The label matches the levels up to this one.
+    To(u32),
+    /// It ends with `#` and matches all that is left.
+    ToEverything,
+    Nowhere,
 }
 
 impl<'a> Levels<'a> {
@@ -190,5 +174,31 @@ impl<'a> Levels<'a> {
         let level = Level { text, hash };
         self.known.push(level);
         Some(level)
+    }
+
+    /// Matches the levels of a label with those of the topic from `depth` on.
+    #[inline]
+    fn follow(&mut self, label: &[u8], mut depth: u32) -> Followed {
+        let mut rest = label;
+        loop {
+            let level = self.get(depth);
+            // Most labels are one level: no need to look for a slash.
+            match level {
+                Some(level) if rest == b"+" || rest == level.text => {
+                    return Followed::To(depth + 1);
+                }
+                Some(_) | None if rest == b"#" => return Followed::ToEverything,
+                Some(_) | None => {}
+            }
+            let wanted = first_level(rest);
+            match level {
+                Some(level) if wanted == b"+" || wanted == level.text => depth += 1,
+                Some(_) | None => return Followed::Nowhere,
+            }
+            let Some(below) = rest.get(wanted.len() + 1..) else {
+                return Followed::Nowhere;
+            };
+            rest = below;
+        }
     }
 }

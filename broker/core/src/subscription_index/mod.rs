@@ -23,6 +23,7 @@ use nexum_types::{TopicFilter, TopicName};
 
 use crate::level_trie::{LevelTrie, NodeId};
 use exact::ExactFilters;
+use matching::Walk;
 use subscribers::{Lists, Subscribers};
 
 pub(crate) struct SubscriptionIndex<K, V> {
@@ -153,13 +154,16 @@ impl<K: Copy + Ord, V: Copy> SubscriptionIndex<K, V> {
     /// Adds every subscription that matches `topic` to `found`: each (filter, key) once, by key
     /// within a filter, the filters in an order that depends on the history of the index alone.
     pub(crate) fn matches(&self, topic: TopicName<'_>, found: &mut Vec<(K, V)>) {
-        if let Some(number) = self.exact.find(topic) {
+        // What is asked for early is there when it is needed.
+        let hash = self.exact.hash(topic);
+        self.exact.warm_table(hash);
+        let mut walk = Walk::new(&self.wildcard, topic);
+        self.exact.warm_filter(hash);
+        while walk.step(|subscribers| self.lists.append_to(subscribers, found)) {}
+        if let Some(number) = self.exact.find_hashed(topic, hash) {
             let subscribers = self.exact.subscribers(number).expect("it was just found");
             self.lists.append_to(subscribers, found);
         }
-        matching::walk(&self.wildcard, topic, |subscribers| {
-            self.lists.append_to(subscribers, found);
-        });
     }
 
     fn subscribers(&self, id: FilterId) -> Option<&Subscribers<K, V>> {

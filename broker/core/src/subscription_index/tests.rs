@@ -260,7 +260,8 @@ fn a_look_up_visits_two_nodes_a_wildcard_filter_at_most() {
     }
     let mut visited = 0;
     let topic = ["a"; 11].join("/") + "/x";
-    matching::walk(&index.wildcard, a_topic(&topic), |_| visited += 1);
+    let mut walk = Walk::new(&index.wildcard, a_topic(&topic));
+    while walk.step(|_| visited += 1) {}
     assert_eq!(visited, 2047);
     assert!(index.wildcard.node_count() <= 2 * 2047);
     let topic = ["a"; 11].join("/") + "/y";
