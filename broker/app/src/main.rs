@@ -19,9 +19,6 @@ use std::process::ExitCode;
 use crate::command_line::{Command, HELP};
 use crate::config::Config;
 
-#[global_allocator]
-static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
-
 const VERSION: &str = env!("CARGO_PKG_VERSION");
 
 /// The exit code for a command line or a configuration that cannot be followed.
