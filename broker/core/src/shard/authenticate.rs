@@ -90,10 +90,11 @@ impl Shard {
         let Some(connection) = self.connection_mut(key) else {
             return;
         };
+        let is_closing = connection.is_closing();
         let Some(exchange) = &mut connection.exchange else {
             return;
         };
-        if exchange.stage != Stage::Asked {
+        if is_closing || exchange.stage != Stage::Asked {
             return;
         }
         match outcome {

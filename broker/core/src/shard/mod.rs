@@ -21,6 +21,8 @@ mod replay;
 mod residue;
 mod shared;
 mod subscribe;
+#[cfg(test)]
+mod tests;
 mod timers;
 
 use std::collections::{BTreeMap, VecDeque};

@@ -1,0 +1,374 @@
+//! All shards of a broker, and clients that speak to it.
+
+use std::io::IoSlice;
+use std::sync::Arc;
+use std::time::Duration;
+
+use nexum_codec::{
+    Acknowledgement, AcknowledgementKind, Connect, Packet, PublishDelivery, Split, UserProperties,
+    decode, split_frame,
+};
+use nexum_types::{PacketIdentifier, ProtocolVersion, ReasonCode, Time};
+
+use crate::{
+    ConnectionKey, ConnectionLoss, ConnectionOrigin, Input, Limits, Output, Shard, ShardConfig,
+    ShardId,
+};
+
+/// Names a client of a [`Broker`].
+pub(super) type ClientIndex = usize;
+
+pub(super) struct Broker {
+    pub(super) shards: Vec<Shard>,
+    pub(super) now: Time,
+    clients: Vec<Client>,
+    /// What the core asked for and no client sees, the oldest first: checks of credentials and
+    /// steps of enhanced authentication.
+    pub(super) asked: Vec<Output>,
+}
+
+struct Client {
+    shard: usize,
+    key: ConnectionKey,
+    version: ProtocolVersion,
+    closed: bool,
+    inbox: Vec<u8>,
+}
+
+/// A packet that a client got.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) enum Received {
+    ConnAck {
+        session_present: bool,
+        reason_code: ReasonCode,
+        authentication_data: Option<Vec<u8>>,
+    },
+    Publish {
+        topic: String,
+        payload: Vec<u8>,
+        delivery: PublishDelivery,
+        dup: bool,
+    },
+    Acknowledgement(AcknowledgementKind, PacketIdentifier, ReasonCode),
+    SubAck(Vec<ReasonCode>),
+    UnsubAck,
+    PingResp,
+    Disconnect(ReasonCode),
+    Auth {
+        reason_code: ReasonCode,
+        method: String,
+        data: Vec<u8>,
+    },
+}
+
+impl Broker {
+    pub(super) fn new(shards: u16, limits: Limits) -> Broker {
+        let limits = Arc::new(limits);
+        let shard = |id| {
+            Shard::new(ShardConfig {
+                id: ShardId(id),
+                shards,
+                limits: Arc::clone(&limits),
+                seed: 7,
+                authentication_methods: Arc::from([Box::from("method")]),
+            })
+        };
+        Broker {
+            shards: (0..shards).map(shard).collect(),
+            now: Time::ZERO,
+            clients: Vec::new(),
+            asked: Vec::new(),
+        }
+    }
+
+    /// Opens a connection on the first shard and sends CONNECT.
+    pub(super) fn connect(&mut self, connect: Connect<'_>) -> ClientIndex {
+        let key = self.shards[0].open(origin(), self.now);
+        let client = self.clients.len();
+        self.clients.push(Client {
+            shard: 0,
+            key,
+            version: connect.version,
+            closed: false,
+            inbox: Vec::new(),
+        });
+        self.send(client, Packet::Connect(connect));
+        client
+    }
+
+    /// Sends CONNECT and takes the CONNACK, which lets the client in.
+    pub(super) fn admit(&mut self, packet: Connect<'_>) -> ClientIndex {
+        let client = self.connect(packet);
+        let received = self.take(client);
+        assert!(
+            matches!(
+                received.first(),
+                Some(Received::ConnAck {
+                    reason_code: ReasonCode::Success,
+                    ..
+                })
+            ),
+            "{received:?}"
+        );
+        client
+    }
+
+    pub(super) fn send(&mut self, client: ClientIndex, packet: Packet<'_>) {
+        let mut bytes = Vec::new();
+        nexum_codec::encode(&packet, self.clients[client].version, &mut bytes).expect("small");
+        self.send_bytes(client, &bytes);
+    }
+
+    pub(super) fn send_bytes(&mut self, client: ClientIndex, bytes: &[u8]) {
+        let Client { shard, key, .. } = self.clients[client];
+        self.shards[shard].receive(key, bytes, self.now);
+        self.settle();
+    }
+
+    pub(super) fn acknowledge(
+        &mut self,
+        client: ClientIndex,
+        kind: AcknowledgementKind,
+        packet_identifier: PacketIdentifier,
+    ) {
+        let packet = Acknowledgement {
+            packet_identifier,
+            reason_code: ReasonCode::Success,
+            reason_string: None,
+            user_properties: UserProperties::EMPTY,
+        };
+        self.send(
+            client,
+            match kind {
+                AcknowledgementKind::PubAck => Packet::PubAck(packet),
+                AcknowledgementKind::PubRec => Packet::PubRec(packet),
+                AcknowledgementKind::PubRel => Packet::PubRel(packet),
+                AcknowledgementKind::PubComp => Packet::PubComp(packet),
+            },
+        );
+    }
+
+    /// What the client got since the last time it was asked for.
+    pub(super) fn take(&mut self, client: ClientIndex) -> Vec<Received> {
+        let Client { version, inbox, .. } = &mut self.clients[client];
+        let bytes = std::mem::take(inbox);
+        let mut rest = &bytes[..];
+        let mut received = Vec::new();
+        while !rest.is_empty() {
+            let Ok(Split::Frame(frame)) = split_frame(rest, u32::MAX) else {
+                panic!("half a packet")
+            };
+            rest = &rest[frame.size..];
+            received.push(seen(decode(frame, *version).expect("a valid packet")));
+        }
+        received
+    }
+
+    /// The payloads of the PUBLISH packets among what it got.
+    pub(super) fn take_payloads(&mut self, client: ClientIndex) -> Vec<Vec<u8>> {
+        let payload = |received| match received {
+            Received::Publish { payload, .. } => Some(payload),
+            Received::ConnAck { .. }
+            | Received::Acknowledgement(..)
+            | Received::SubAck(_)
+            | Received::UnsubAck
+            | Received::PingResp
+            | Received::Disconnect(_)
+            | Received::Auth { .. } => None,
+        };
+        self.take(client).into_iter().filter_map(payload).collect()
+    }
+
+    /// The broker has closed the connection.
+    pub(super) fn is_closed(&self, client: ClientIndex) -> bool {
+        self.clients[client].closed
+    }
+
+    /// The broker takes no bytes from it for now.
+    pub(super) fn is_held(&self, client: ClientIndex) -> bool {
+        let Client { shard, key, .. } = self.clients[client];
+        !self.shards[shard].wants_read(key)
+    }
+
+    /// Acknowledges every QoS 1 delivery until none comes any more; returns their payloads.
+    pub(super) fn acknowledge_all(&mut self, client: ClientIndex) -> Vec<Vec<u8>> {
+        let mut payloads = Vec::new();
+        loop {
+            let received = self.take(client);
+            if received.is_empty() {
+                return payloads;
+            }
+            for received in received {
+                if let Received::Publish {
+                    payload, delivery, ..
+                } = received
+                {
+                    payloads.push(payload);
+                    if let PublishDelivery::AtLeastOnce(id) = delivery {
+                        self.acknowledge(client, AcknowledgementKind::PubAck, id);
+                    }
+                }
+            }
+        }
+    }
+
+    /// Its network connection breaks.
+    pub(super) fn lose(&mut self, client: ClientIndex) {
+        let Client { shard, key, .. } = self.clients[client];
+        self.clients[client].closed = true;
+        self.shards[shard].lost(key, ConnectionLoss::EndOfStream, self.now);
+        self.settle();
+    }
+
+    pub(super) fn input(
+        &mut self,
+        client: ClientIndex,
+        input: impl FnOnce(ConnectionKey) -> Input,
+    ) {
+        let Client { shard, key, .. } = self.clients[client];
+        self.shards[shard].handle(input(key), self.now);
+        self.settle();
+    }
+
+    pub(super) fn wait(&mut self, duration: Duration) {
+        let until = self.now + duration;
+        loop {
+            let due = self.shards.iter().filter_map(Shard::poll_timeout).min();
+            self.now = due.unwrap_or(until).max(self.now).min(until);
+            for shard in &mut self.shards {
+                if shard.poll_timeout().is_some_and(|due| due <= self.now) {
+                    shard.handle_timeout(self.now);
+                }
+            }
+            self.settle();
+            if self.now == until {
+                return;
+            }
+        }
+    }
+
+    /// Carries everything where it belongs until nothing moves.
+    fn settle(&mut self) {
+        let mut moved = true;
+        while moved {
+            moved = false;
+            for from in 0..self.shards.len() {
+                while let Some(output) = self.shards[from].poll_output() {
+                    moved = true;
+                    self.carry_out(from, output);
+                }
+                while let Some(key) = self.shards[from].poll_transmit() {
+                    moved = true;
+                    self.deliver(self.client(from, key), from, key);
+                }
+                for to in 0..self.shards.len() {
+                    if let Some(batch) = self.shards[from].take_peer_batch(ShardId(to as u16)) {
+                        moved = true;
+                        let from = ShardId(from as u16);
+                        self.shards[to].handle(Input::Peer { from, batch }, self.now);
+                    }
+                }
+            }
+        }
+    }
+
+    fn carry_out(&mut self, from: usize, output: Output) {
+        match output {
+            Output::Close { connection } => {
+                let client = self.client(from, connection);
+                self.deliver(client, from, connection);
+                self.clients[client].closed = true;
+                self.shards[from].closed(connection);
+            }
+            Output::Rehome {
+                connection,
+                to,
+                origin,
+                received,
+            } => {
+                let client = self.client(from, connection);
+                let to = usize::from(to.0);
+                let key = self.shards[to].open(origin, self.now);
+                self.clients[client].shard = to;
+                self.clients[client].key = key;
+                self.shards[to].receive(key, &received, self.now);
+            }
+            output @ (Output::Authenticate { .. } | Output::Exchange { .. }) => {
+                self.asked.push(output);
+            }
+            Output::ResumeReading { .. } | Output::Event(_) => {}
+        }
+    }
+
+    fn deliver(&mut self, client: ClientIndex, shard: usize, key: ConnectionKey) {
+        loop {
+            let shard = &mut self.shards[shard];
+            let mut slices = [IoSlice::new(&[]); 8];
+            let count = shard.transmit(key, &mut slices);
+            let bytes: Vec<u8> = slices[..count]
+                .iter()
+                .flat_map(|slice| slice.to_vec())
+                .collect();
+            if bytes.is_empty() {
+                return;
+            }
+            shard.transmitted(key, bytes.len(), self.now);
+            self.clients[client].inbox.extend_from_slice(&bytes);
+        }
+    }
+
+    fn client(&self, shard: usize, key: ConnectionKey) -> ClientIndex {
+        self.clients
+            .iter()
+            .position(|client| client.shard == shard && client.key == key)
+            .expect("every connection is a client's")
+    }
+}
+
+fn origin() -> ConnectionOrigin {
+    ConnectionOrigin {
+        address: None,
+        listener: Arc::from("test"),
+        anonymous: true,
+        verify_credentials: false,
+        certificate: None,
+    }
+}
+
+fn seen(packet: Packet<'_>) -> Received {
+    let acknowledgement = |kind, ack: Acknowledgement<'_>| {
+        Received::Acknowledgement(kind, ack.packet_identifier, ack.reason_code)
+    };
+    match packet {
+        Packet::ConnAck(ack) => Received::ConnAck {
+            session_present: ack.session_present,
+            reason_code: ack.reason_code,
+            authentication_data: ack.properties.authentication_data.map(<[u8]>::to_vec),
+        },
+        Packet::Publish(publish) => Received::Publish {
+            topic: publish
+                .topic
+                .map_or(String::new(), |topic| topic.as_str().to_owned()),
+            payload: publish.payload.to_vec(),
+            delivery: publish.delivery,
+            dup: publish.dup,
+        },
+        Packet::PubAck(ack) => acknowledgement(AcknowledgementKind::PubAck, ack),
+        Packet::PubRec(ack) => acknowledgement(AcknowledgementKind::PubRec, ack),
+        Packet::PubRel(ack) => acknowledgement(AcknowledgementKind::PubRel, ack),
+        Packet::PubComp(ack) => acknowledgement(AcknowledgementKind::PubComp, ack),
+        Packet::SubAck(ack) => Received::SubAck(ack.reason_codes.iter().collect()),
+        Packet::UnsubAck(_) => Received::UnsubAck,
+        Packet::PingResp => Received::PingResp,
+        Packet::Disconnect(disconnect) => Received::Disconnect(disconnect.reason_code),
+        Packet::Auth(auth) => Received::Auth {
+            reason_code: auth.reason_code,
+            method: auth.authentication_method.unwrap_or_default().to_owned(),
+            data: auth.authentication_data.unwrap_or_default().to_vec(),
+        },
+        packet @ (Packet::Connect(_)
+        | Packet::Subscribe(_)
+        | Packet::Unsubscribe(_)
+        | Packet::PingReq) => panic!("not a server's packet: {packet:?}"),
+    }
+}
