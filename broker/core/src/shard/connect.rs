@@ -65,6 +65,12 @@ impl Shard {
                 now,
             );
         }
+        // A will is published in its client's name, so it goes only where the client may publish.
+        if let Some(will) = &connect.will
+            && let Some(refusal) = self.refusal_of(will.topic)
+        {
+            return self.refuse(key, connect.client_id, refusal.reason_code, now);
+        }
         let (client_id, assigned) = match ClientId::new(connect.client_id) {
             Some(client_id) => (client_id, false),
             // [MQTT3-3.1.3-8]: a session nobody could come back to is not kept.

@@ -75,8 +75,8 @@ pub(super) struct Published {
 }
 
 /// Why a well-formed PUBLISH is not accepted.
-struct Refusal {
-    reason_code: ReasonCode,
+pub(super) struct Refusal {
+    pub(super) reason_code: ReasonCode,
     reason_string: String,
 }
 
@@ -285,8 +285,9 @@ impl Shard {
         received + owed >= usize::from(self.limits.receive_maximum.get()) + inherited
     }
 
+    /// Why a client may publish nothing to this topic, if so.
     #[inline]
-    fn refusal_of(&self, topic: TopicName<'_>) -> Option<Refusal> {
+    pub(super) fn refusal_of(&self, topic: TopicName<'_>) -> Option<Refusal> {
         let text = topic.as_str();
         if text.starts_with('$')
             && let Some(word) = Word::of(text)

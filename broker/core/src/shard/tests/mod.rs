@@ -5,6 +5,7 @@
 
 mod authenticate;
 mod broker;
+mod wills;
 
 use std::num::NonZeroU16;
 
