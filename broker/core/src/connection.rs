@@ -34,6 +34,8 @@ pub(crate) struct Connection {
     /// The outbound buffer has grown so far that it should be sent before more is routed.
     pub(crate) urgent: bool,
     pub(crate) holds: Holds,
+    /// How many sessions hold it back by [`Holds::BACKPRESSURE`].
+    pub(crate) held_by: u32,
     /// 0 is off.
     pub(crate) keep_alive_seconds: u16,
     /// The largest packet the client takes.
@@ -118,6 +120,7 @@ impl Connection {
             listed: false,
             urgent: false,
             holds: Holds::default(),
+            held_by: 0,
             keep_alive_seconds: 0,
             maximum_packet_size_bytes: u32::MAX,
             last_received: now,

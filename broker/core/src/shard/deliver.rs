@@ -573,14 +573,31 @@ impl Shard {
         if source.shard != self.id {
             return self.hold_remote(source);
         }
-        if let Some(connection) = self.connection_mut(source.connection) {
+        self.hold_here(source.connection);
+    }
+
+    /// A session falls behind what this connection publishes.
+    pub(super) fn hold_here(&mut self, key: ConnectionKey) {
+        if let Some(connection) = self.connection_mut(key) {
+            connection.held_by += 1;
             connection.holds.add(Holds::BACKPRESSURE);
+        }
+    }
+
+    /// One of the sessions that held it back does so no more: it goes on with the last of them.
+    pub(super) fn release_here(&mut self, key: ConnectionKey) {
+        let Some(connection) = self.connection_mut(key) else {
+            return;
+        };
+        connection.held_by = connection.held_by.saturating_sub(1);
+        if connection.held_by == 0 {
+            self.lift_hold(key, Holds::BACKPRESSURE);
         }
     }
 
     pub(super) fn release(&mut self, source: Publisher) {
         if source.shard == self.id {
-            self.lift_hold(source.connection, Holds::BACKPRESSURE);
+            self.release_here(source.connection);
         } else {
             self.release_remote(source);
         }

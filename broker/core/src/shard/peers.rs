@@ -10,7 +10,6 @@ use nexum_types::{Time, TopicFilter};
 
 use super::Shard;
 use super::publish::Publication;
-use crate::connection::Holds;
 use crate::key::{ConnectionKey, ShardId};
 use crate::peer::{MemberKey, PeerBatch, PeerMessage, Publisher};
 use crate::subscription::{Subscriber, Subscription};
@@ -258,12 +257,8 @@ impl Shard {
                     self.deliver_to_group(id, &mut Publication::of_message(&message), now);
                 }
             }
-            PeerMessage::Hold { connection } => {
-                if let Some(connection) = self.connection_mut(connection) {
-                    connection.holds.add(Holds::BACKPRESSURE);
-                }
-            }
-            PeerMessage::Release { connection } => self.lift_hold(connection, Holds::BACKPRESSURE),
+            PeerMessage::Hold { connection } => self.hold_here(connection),
+            PeerMessage::Release { connection } => self.release_here(connection),
         }
     }
 

@@ -4,6 +4,7 @@
 //! does, without sockets. One behaviour a test, named for the rule.
 
 mod authenticate;
+mod backpressure;
 mod broker;
 mod wills;
 
