@@ -65,6 +65,7 @@ impl ReplayRequests {
 
 /// What is left to send for one subscription.
 pub(crate) struct Replay {
+    pub(crate) filter: Arc<str>,
     pub(crate) source: ReplaySource,
     pub(crate) maximum_qos: QoS,
     pub(crate) subscription_identifier: Option<u32>,

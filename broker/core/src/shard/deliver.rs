@@ -342,7 +342,11 @@ impl Shard {
             self.send_from_queue(session, key, delivery, now);
             went_on = true;
         }
-        if self.sessions[session as usize].wants_replay() {
+        // A walk that let others go first goes on at the next timeout, whatever else happens to
+        // its session meanwhile: a client must not be able to hasten it.
+        if self.sessions[session as usize].wants_replay()
+            && !self.unfinished.contains(&self.session_key(session))
+        {
             went_on |= self.replay_one(session, key, now);
         }
         went_on

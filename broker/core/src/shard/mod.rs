@@ -25,7 +25,7 @@ mod subscribe;
 mod tests;
 mod timers;
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::hash::BuildHasher;
 use std::io::IoSlice;
 use std::sync::Arc;
@@ -102,7 +102,7 @@ pub struct Shard {
     replaying: BTreeMap<u32, SessionKey>,
     overtaken: Overtaken,
     /// Sessions whose pump stopped for the sake of others and goes on at the next timeout.
-    unfinished: Vec<SessionKey>,
+    unfinished: BTreeSet<SessionKey>,
     pool: BufferPool,
     templates: Templates,
     due: Vec<Timer>,
@@ -150,7 +150,7 @@ impl Shard {
             replay_tokens: 0,
             replaying: BTreeMap::new(),
             overtaken: Overtaken::default(),
-            unfinished: Vec::new(),
+            unfinished: BTreeSet::new(),
             pool: BufferPool::default(),
             templates: Templates::default(),
             due: Vec::new(),

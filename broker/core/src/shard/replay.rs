@@ -99,6 +99,22 @@ impl Shard {
         }
     }
 
+    /// [MQTT-3.10.4-2] [MQTT3-3.10.4-2]: nothing more that is retained under this filter goes to the
+    /// session.
+    pub(super) fn cancel_replays(&mut self, session: u32, filter: &str) {
+        let state = &mut self.sessions[session as usize];
+        if let Some(requests) = &mut state.replay_requests {
+            requests.remove(filter);
+        }
+        let (cancelled, others) = std::mem::take(&mut state.replays)
+            .into_iter()
+            .partition::<VecDeque<_>, _>(|replay| *replay.filter == *filter);
+        state.replays = others;
+        for replay in cancelled {
+            self.close_replay(replay);
+        }
+    }
+
     /// Begins to send what is retained under a filter to a session.
     fn open_replay(&mut self, session: u32, request: &ReplayRequest) {
         let Ok(filter) = TopicFilter::new(&request.filter) else {
@@ -133,6 +149,7 @@ impl Shard {
                 self.replaying.insert(*token, self.session_key(session));
             }
             self.sessions[session as usize].replays.push_back(Replay {
+                filter: Arc::clone(&request.filter),
                 source,
                 maximum_qos: request.maximum_qos,
                 subscription_identifier: request.subscription_identifier,
@@ -219,7 +236,7 @@ impl Shard {
             let key = self.session_key(session);
             self.sessions[session as usize].replays.push_back(replay);
             if local {
-                self.unfinished.push(key);
+                self.unfinished.insert(key);
             }
         } else {
             self.sessions[session as usize].replays.push_front(replay);

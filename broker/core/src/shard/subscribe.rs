@@ -323,12 +323,8 @@ impl Shard {
             None => match TopicFilter::new(filter) {
                 Ok(filter) => match self.index.remove(filter, Subscriber::Session(session)) {
                     Some((id, _)) => {
-                        let state = &mut self.sessions[session as usize];
-                        state.subscriptions.remove(&id);
-                        if let Some(requests) = &mut state.replay_requests {
-                            // [MQTT-3.10.4-2] [MQTT3-3.10.4-2]
-                            requests.remove(filter.as_str());
-                        }
+                        self.sessions[session as usize].subscriptions.remove(&id);
+                        self.cancel_replays(session, filter.as_str());
                         self.withdraw(id, || filter.as_str().to_owned());
                         true
                     }

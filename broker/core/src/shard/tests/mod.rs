@@ -6,6 +6,7 @@
 mod authenticate;
 mod backpressure;
 mod broker;
+mod retained;
 mod wills;
 
 use std::num::NonZeroU16;
