@@ -425,7 +425,23 @@ impl Shard {
         let awaiting = exchange.awaiting;
         let delivery = exchange.delivery.clone();
         state.resend_from = Some(position + 1);
-        state.quota_used += 1;
+        if let Some(delivery) = &delivery
+            && !self.fits_client(
+                key.index,
+                &delivery.message.parts(),
+                delivery.qos,
+                &delivery.subscription_identifiers,
+                now,
+            )
+        {
+            // [MQTT-3.1.2-25]: the client takes smaller packets than it did; as if completed.
+            let state = &mut self.sessions[session as usize];
+            state.inflight.complete(id, awaiting);
+            state.release_bytes(delivery);
+            self.counters.drop_message(DropReason::TooLargeForClient);
+            return true;
+        }
+        self.sessions[session as usize].quota_used += 1;
         match awaiting {
             Awaiting::PubComp => {
                 let kind = nexum_codec::AcknowledgementKind::PubRel;

@@ -339,20 +339,22 @@ impl Shard {
                 ReasonCode::Success,
             );
         }
-        let acknowledgement = Acknowledgement {
-            packet_identifier,
-            reason_code: refusal.reason_code,
-            // [MQTT-3.1.2-29]
-            reason_string: explain.then_some(refusal.reason_string.as_str()),
-            user_properties: UserProperties::default(),
-        };
-        let packet = match kind {
-            AcknowledgementKind::PubAck => Packet::PubAck(acknowledgement),
-            AcknowledgementKind::PubRec => Packet::PubRec(acknowledgement),
-            AcknowledgementKind::PubRel => Packet::PubRel(acknowledgement),
-            AcknowledgementKind::PubComp => Packet::PubComp(acknowledgement),
-        };
-        self.send_packet(key.index, &packet);
+        // [MQTT-3.1.2-29]
+        let reason_string = explain.then_some(refusal.reason_string.as_str());
+        self.send_explained(key.index, reason_string, |reason_string| {
+            let acknowledgement = Acknowledgement {
+                packet_identifier,
+                reason_code: refusal.reason_code,
+                reason_string,
+                user_properties: UserProperties::default(),
+            };
+            match kind {
+                AcknowledgementKind::PubAck => Packet::PubAck(acknowledgement),
+                AcknowledgementKind::PubRec => Packet::PubRec(acknowledgement),
+                AcknowledgementKind::PubRel => Packet::PubRel(acknowledgement),
+                AcknowledgementKind::PubComp => Packet::PubComp(acknowledgement),
+            }
+        });
     }
 
     /// Routes a message to everyone it is due, and keeps it if it is to be retained.

@@ -286,6 +286,20 @@ impl Shard {
         self.list_for_transmit(index);
     }
 
+    /// Puts a packet out, without its Reason String if it is too large for the client with it
+    /// ([MQTT-3.4.2-2], [MQTT-3.5.2-2], [MQTT-3.9.2-1]).
+    pub(super) fn send_explained<'a>(
+        &mut self,
+        index: u32,
+        reason_string: Option<&'a str>,
+        packet: impl Fn(Option<&'a str>) -> Packet<'a>,
+    ) {
+        let sent = reason_string.is_some() && self.send_packet(index, &packet(reason_string));
+        if !sent {
+            self.send_packet(index, &packet(None));
+        }
+    }
+
     /// Puts any packet but PUBLISH and the acknowledgements out, unless it is larger than the
     /// client's Maximum Packet Size ([MQTT-3.1.2-24]); returns whether it was sent.
     pub(super) fn send_packet(&mut self, index: u32, packet: &Packet<'_>) -> bool {

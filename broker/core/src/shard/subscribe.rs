@@ -173,14 +173,16 @@ impl Shard {
             }
         }
         let explain = self.connections[key.index as usize].request_problem_information;
-        let packet = Packet::SubAck(SubAck {
-            packet_identifier: subscribe.packet_identifier,
-            // [MQTT-3.1.2-29]
-            reason_string: reason_string.as_deref().filter(|_| explain),
-            user_properties: UserProperties::default(),
-            reason_codes: ReasonCodes::from_slice(&reason_codes),
+        // [MQTT-3.1.2-29]
+        let reason_string = reason_string.as_deref().filter(|_| explain);
+        self.send_explained(key.index, reason_string, |reason_string| {
+            Packet::SubAck(SubAck {
+                packet_identifier: subscribe.packet_identifier,
+                reason_string,
+                user_properties: UserProperties::default(),
+                reason_codes: ReasonCodes::from_slice(&reason_codes),
+            })
         });
-        self.send_packet(key.index, &packet);
         if !retained.is_empty() {
             let requests = &mut self.sessions[session as usize].replay_requests;
             let requests = requests.get_or_insert_default();

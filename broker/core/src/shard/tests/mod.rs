@@ -6,6 +6,7 @@
 mod authenticate;
 mod backpressure;
 mod broker;
+mod packet_size;
 mod retained;
 mod wills;
 
