@@ -38,6 +38,12 @@ impl<T> TimerWheel<T> {
         self.occupied = Some(self.occupied.map_or(looked_at, |tick| tick.min(looked_at)));
     }
 
+    /// How many are armed.
+    #[cfg(test)]
+    pub(crate) fn len(&self) -> usize {
+        self.slots.iter().map(Vec::len).sum()
+    }
+
     /// When [`fire`](Self::fire) has something to look at next.
     pub(crate) fn next_tick(&self) -> Option<Time> {
         self.occupied

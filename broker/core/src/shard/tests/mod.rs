@@ -8,6 +8,8 @@ mod backpressure;
 mod broker;
 mod packet_size;
 mod retained;
+mod shared;
+mod timers;
 mod wills;
 
 use std::num::NonZeroU16;
