@@ -4,7 +4,7 @@ use std::collections::VecDeque;
 
 use nexum_types::Time;
 
-const LINES: usize = 400;
+const LINES: usize = 4000;
 
 /// Remembers only if it is asked to: a run that failed is run again with its memory on.
 pub(crate) struct History {
@@ -14,7 +14,10 @@ pub(crate) struct History {
 
 impl History {
     pub(crate) fn new(on: bool) -> History {
-        History { on, lines: VecDeque::new() }
+        History {
+            on,
+            lines: VecDeque::new(),
+        }
     }
 
     pub(crate) fn note(&mut self, now: Time, line: impl FnOnce() -> String) {
@@ -24,7 +27,8 @@ impl History {
             }
             let micros = now.as_micros();
             let (seconds, rest) = (micros / 1_000_000, micros % 1_000_000);
-            self.lines.push_back(format!("{seconds:>4}.{rest:06} {}", line()));
+            self.lines
+                .push_back(format!("{seconds:>4}.{rest:06} {}", line()));
         }
     }
 

@@ -1,22 +1,28 @@
-//! Seeds, some hundreds of them, always the same and fresh ones.
-use nexum_simulation::{Options, Tally, run};
+//! Seeds, always the same ones and as many others as are asked for, and faults that the judge has
+//! to find.
+//!
+//! `NEXUM_SIMULATION_SEEDS=2000` runs seeds 0 to 1,999 in place of the first hundred;
+//! `NEXUM_SIMULATION_SEED=7` runs one of them and prints what led to its failure.
+
+use nexum_simulation::{Fault, Options, Tally, run};
+
+fn from_environment(name: &str) -> Option<u64> {
+    std::env::var(name).ok().map(|text| {
+        text.parse()
+            .unwrap_or_else(|_| panic!("{name} is a whole number, not {text:?}"))
+    })
+}
+
 #[test]
-fn fixed_seeds() {
-    let one: Option<u64> = std::env::var("NEXUM_SIMULATION_SEED")
-        .ok()
-        .and_then(|s| s.parse().ok());
-    let mut tally = Tally::default();
-    let range = match one {
-        Some(s) => s..s + 1,
-        None => {
-            0..std::env::var("NEXUM_SIMULATION_SEEDS")
-                .ok()
-                .and_then(|s| s.parse().ok())
-                .unwrap_or(100)
-        }
+fn no_seed_breaks_a_promise() {
+    let one = from_environment("NEXUM_SIMULATION_SEED");
+    let seeds = match one {
+        Some(seed) => seed..seed + 1,
+        None => 0..from_environment("NEXUM_SIMULATION_SEEDS").unwrap_or(100),
     };
-    let mut failures = 0;
-    for seed in range {
+    let mut tally = Tally::default();
+    let mut failed = Vec::new();
+    for seed in seeds {
         match run(seed, Options::default()) {
             Ok(report) => tally += report.tally,
             Err(mut failure) => {
@@ -24,12 +30,37 @@ fn fixed_seeds() {
                     failure.history.clear();
                 }
                 println!("{failure}");
-                failures += 1;
+                failed.push(seed);
             }
         }
     }
     for (name, count) in tally.entries() {
         println!("{name} {count}");
     }
-    assert_eq!(failures, 0);
+    assert_eq!(
+        failed, [0_u64; 0],
+        "run again with NEXUM_SIMULATION_SEED set to one of them"
+    );
+}
+
+#[test]
+fn a_seed_replays_to_the_byte() {
+    let digest = |seed| run(seed, Options::default()).map(|report| report.digest);
+    for seed in 0..3 {
+        assert_eq!(digest(seed).ok(), digest(seed).ok(), "seed {seed}");
+    }
+}
+
+#[test]
+fn every_planted_fault_is_found() {
+    for fault in Fault::ALL {
+        let found = (0..20).find_map(|seed| {
+            let options = Options {
+                fault: Some((fault, 20)),
+            };
+            run(seed, options).err()
+        });
+        let failure = found.unwrap_or_else(|| panic!("{fault:?} was never found"));
+        println!("{fault:?}: seed {}, {:?}", failure.seed, failure.rule);
+    }
 }

@@ -40,9 +40,10 @@ impl SubscriptionRecord {
         self.requested_at <= to && self.left_at.is_none_or(|left| left >= from)
     }
 
-    /// Whether it has been in force without doubt from then until now.
+    /// Whether it has been in force without doubt from then until now. What happened at the same
+    /// time may have happened before.
     pub(crate) fn holds_since(&self, from: Time) -> bool {
-        self.granted_at.is_some_and(|granted| granted <= from) && self.leaving_at.is_none()
+        self.granted_at.is_some_and(|granted| granted < from) && self.leaving_at.is_none()
     }
 }
 

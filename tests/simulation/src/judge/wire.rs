@@ -69,6 +69,7 @@ pub(crate) struct LinkRecord {
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+#[expect(clippy::enum_variant_names, reason = "they are named for the packets")]
 enum Kind {
     PubAck,
     PubRec,

@@ -34,26 +34,61 @@ use shell::Shell;
 /// Something that is going to happen.
 enum Happening {
     /// A shard looks at what there is for it.
-    Turn { shard: ShardId },
+    Turn {
+        shard: ShardId,
+    },
     /// The next batch of a channel between shards arrives.
-    Batch { from: ShardId, to: ShardId },
-    ArriveUp { link: LinkId },
-    ArriveDown { link: LinkId },
+    Batch {
+        from: ShardId,
+        to: ShardId,
+    },
+    ArriveUp {
+        link: LinkId,
+    },
+    ArriveDown {
+        link: LinkId,
+    },
     /// A client that does not read promptly reads.
-    Read { link: LinkId },
+    Read {
+        link: LinkId,
+    },
     /// A client does something. Only the latest round counts.
-    Act { client: usize, round: u64 },
+    Act {
+        client: usize,
+        round: u64,
+    },
     /// A client's answers are due.
-    Answer { client: usize, link: LinkId },
+    Answer {
+        client: usize,
+        link: LinkId,
+    },
     /// A client may have to show that it is alive.
-    Ping { client: usize, link: LinkId },
-    BrokerLearns { link: LinkId, loss: ConnectionLoss },
-    ClientLearns { link: LinkId },
-    Authenticated { link: LinkId, outcome: AuthenticationOutcome },
+    Ping {
+        client: usize,
+        link: LinkId,
+    },
+    BrokerLearns {
+        link: LinkId,
+        loss: ConnectionLoss,
+    },
+    ClientLearns {
+        link: LinkId,
+    },
+    Authenticated {
+        link: LinkId,
+        outcome: AuthenticationOutcome,
+    },
     /// A socket reaches a shard, for the first time or from another one.
-    Handed { link: LinkId, to: ShardId, origin: ConnectionOrigin, received: Vec<u8> },
+    Handed {
+        link: LinkId,
+        to: ShardId,
+        origin: ConnectionOrigin,
+        received: Vec<u8>,
+    },
     /// The shell gives up sending what is left.
-    CloseDeadline { link: LinkId },
+    CloseDeadline {
+        link: LinkId,
+    },
     /// Somebody opens a connection and sends rubbish or nothing.
     Vandal,
     /// Somebody ends a connection from outside.
@@ -71,6 +106,8 @@ enum Mood {
     Calm,
     /// They end their sessions and go.
     Leaving,
+    /// There is no broker to come to.
+    Over,
 }
 
 pub(crate) struct World {
@@ -199,7 +236,15 @@ impl World {
         self.judge.published_by_broker(message);
         let payload = payload_of(message, bytes);
         let shard = ShardId(self.random.below(self.shells.len()) as u16);
-        self.input(shard, Input::Publish { topic, payload, qos, retain });
+        self.input(
+            shard,
+            Input::Publish {
+                topic,
+                payload,
+                qos,
+                retain,
+            },
+        );
     }
 
     fn trouble(&mut self) {
@@ -228,13 +273,14 @@ impl World {
         while (rested < REST || self.now.since(begin) < CALM_LEAST) && !self.is_over() {
             let before = self.judge.traffic;
             self.run_until(self.now + Duration::from_secs(1));
-            if self.judge.traffic == before {
+            if self.judge.traffic == before && self.everybody_is_quiet() {
                 rested += Duration::from_secs(1);
             } else {
                 rested = Duration::ZERO;
             }
             if self.now.since(begin) > REST_BY {
-                self.judge.breach(Rule::Progress, "there is no end to it".to_owned());
+                self.judge
+                    .breach(Rule::Progress, "there is no end to it".to_owned());
             }
         }
         if self.is_over() {
@@ -257,8 +303,12 @@ impl World {
         self.run_until(self.now + Duration::from_secs(45));
         for topic in self.judge.retained_topics() {
             let shard = ShardId(self.random.below(self.shells.len()) as u16);
-            let clearing =
-                Input::Publish { topic, payload: Vec::new(), qos: QoS::AtMostOnce, retain: true };
+            let clearing = Input::Publish {
+                topic,
+                payload: Vec::new(),
+                qos: QoS::AtMostOnce,
+                retain: true,
+            };
             self.input(shard, clearing);
         }
         self.run_until(self.now + Duration::from_secs(5));
@@ -266,7 +316,8 @@ impl World {
             return;
         }
         if self.gauges() != Gauges::default() {
-            self.judge.breach(Rule::Leak, format!("left: {:?}", self.gauges()));
+            self.judge
+                .breach(Rule::Leak, format!("left: {:?}", self.gauges()));
         }
         for shell in &self.shells {
             let residue = shell.shard.residue();
@@ -277,6 +328,7 @@ impl World {
     }
 
     fn shut_down(&mut self) {
+        self.mood = Mood::Over;
         for shard in 0..self.shells.len() {
             self.input(ShardId(shard as u16), Input::ShutDown);
         }
@@ -313,7 +365,12 @@ impl World {
             Happening::BrokerLearns { link, loss } => self.broker_learns(link, loss),
             Happening::ClientLearns { link } => self.client_learns(link),
             Happening::Authenticated { link, outcome } => self.authenticated(link, outcome),
-            Happening::Handed { link, to, origin, received } => {
+            Happening::Handed {
+                link,
+                to,
+                origin,
+                received,
+            } => {
                 self.handed(link, to, origin, received);
             }
             Happening::CloseDeadline { link } => self.close_deadline(link),

@@ -55,16 +55,19 @@ impl World {
         match (self.mood, self.clients[client].phase) {
             (Mood::Trouble | Mood::Calm, Phase::Offline) => self.come(client, None),
             (Mood::Trouble, Phase::Connected(link)) => self.do_something(client, link),
-            (Mood::Trouble | Mood::Calm, Phase::Connecting(link)) => self.wait_or_give_up(client, link),
-            (Mood::Calm, Phase::Connected(_)) => {}
+            (Mood::Trouble | Mood::Calm, Phase::Connecting(link)) => {
+                self.wait_or_give_up(client, link)
+            }
+            (Mood::Calm, Phase::Connected(_)) | (Mood::Over, _) => {}
             (Mood::Leaving, phase) => self.leave_step_by_step(client, phase),
         }
     }
 
     fn come(&mut self, client: usize, clean: Option<bool>) {
         let link = self.connect(Some(client));
-        let ((), bytes) =
-            self.with(client, |client, context| client.connect(link, clean, context));
+        let ((), bytes) = self.with(client, |client, context| {
+            client.connect(link, clean, context)
+        });
         self.write_for(client, link, &bytes);
         self.act_within(client, Span::millis(300, 3_000));
     }
@@ -91,7 +94,7 @@ impl World {
     fn pause(&mut self, client: usize) {
         let span = match self.mood {
             Mood::Trouble => self.clients[client].traits.pause,
-            Mood::Calm | Mood::Leaving => Span::millis(5, 100),
+            Mood::Calm | Mood::Leaving | Mood::Over => Span::millis(5, 100),
         };
         self.act_within(client, span);
     }
@@ -116,7 +119,10 @@ impl World {
                 return self.pause(client);
             }
             Deed::Cut => {
-                let broker_learns = *self.random.pick(&[AT_ONCE, Span::millis(0, 500), Span::millis(500, 8_000)]);
+                let broker_learns =
+                    *self
+                        .random
+                        .pick(&[AT_ONCE, Span::millis(0, 500), Span::millis(500, 8_000)]);
                 let client_learns = *self.random.pick(&[AT_ONCE, Span::millis(0, 2_000)]);
                 self.cut(link, broker_learns, client_learns);
             }
@@ -125,7 +131,8 @@ impl World {
                 self.links[link.0].client_open = false;
                 let at = self.now + self.random.within(Span::millis(2_000, 8_000));
                 let loss = ConnectionLoss::Error("reset".to_owned());
-                self.agenda.enter(at, Happening::BrokerLearns { link, loss });
+                self.agenda
+                    .enter(at, Happening::BrokerLearns { link, loss });
                 self.writable(link);
                 self.clients[client].disconnected();
                 return self.come(client, None);
@@ -172,7 +179,8 @@ impl World {
 
     fn ping_later(&mut self, client: usize, link: LinkId) {
         if let Some(at) = self.clients[client].ping_due() {
-            self.agenda.enter(at.max(self.now), Happening::Ping { client, link });
+            self.agenda
+                .enter(at.max(self.now), Happening::Ping { client, link });
         }
     }
 
@@ -180,7 +188,10 @@ impl World {
         if self.clients[client].phase != Phase::Connected(link) {
             return;
         }
-        if self.clients[client].ping_due().is_some_and(|due| due <= self.now) {
+        if self.clients[client]
+            .ping_due()
+            .is_some_and(|due| due <= self.now)
+        {
             let ((), bytes) = self.with(client, |client, context| client.ping(context));
             self.write_for(client, link, &bytes);
         }
@@ -214,9 +225,8 @@ impl World {
         let was_deaf = traits.reading == Reading::Never
             || matches!(traits.answering, Answering::Never)
             || self.clients[client].pings_unanswered > 3;
-        let stays_away = !everybody
-            && self.clients[client].phase == Phase::Offline
-            && self.random.percent(30);
+        let stays_away =
+            !everybody && self.clients[client].phase == Phase::Offline && self.random.percent(30);
         self.clients[client].become_healthy();
         if stays_away {
             self.rounds[client] += 1;
@@ -235,6 +245,14 @@ impl World {
         }
     }
 
+    /// Whether nothing is on its way to or from anybody who is connected.
+    pub(super) fn everybody_is_quiet(&self) -> bool {
+        self.clients
+            .iter()
+            .filter_map(|client| client.phase.link())
+            .all(|link| self.is_quiet(link))
+    }
+
     pub(super) fn check_client_at_rest(&mut self, client: usize) {
         let Phase::Connected(link) = self.clients[client].phase else {
             // It may have stayed away; who wanted to come must be there.
@@ -246,7 +264,14 @@ impl World {
         };
         self.judge.check_answers(link);
         if !self.clients[client].is_at_rest() || !self.is_quiet(link) {
-            let text = format!("client {client} waits: {}", self.clients[client].waits_for());
+            let record = &self.links[link.0];
+            let text = format!(
+                "client {client} on {link:?} waits: {}; {} bytes up, {} bytes down, {:?}",
+                self.clients[client].waits_for(),
+                record.up.unread(),
+                record.down.unread(),
+                record.broker
+            );
             self.judge.breach(Rule::Progress, text);
         }
     }
@@ -286,7 +311,9 @@ impl World {
         let rubbish: Vec<u8> = match self.random.below(4) {
             // The beginning of a CONNECT that never ends.
             0 => b"\x10\x20\0\x04MQTT\x05".to_vec(),
-            1 => (0..self.random.below(200)).map(|_| self.random.next() as u8).collect(),
+            1 => (0..self.random.below(200))
+                .map(|_| self.random.next() as u8)
+                .collect(),
             // PUBLISH first.
             2 => b"\x30\x05\0\x01ahi".to_vec(),
             _ => Vec::new(),
@@ -295,7 +322,8 @@ impl World {
         if self.random.percent(30) {
             let loss = ConnectionLoss::EndOfStream;
             let at = self.now + self.random.within(Span::millis(0, 2_000));
-            self.agenda.enter(at, Happening::BrokerLearns { link, loss });
+            self.agenda
+                .enter(at, Happening::BrokerLearns { link, loss });
         }
         let next = self.now + self.random.within(Span::millis(100, 3_000));
         self.agenda.enter(next, Happening::Vandal);
@@ -313,7 +341,13 @@ impl World {
         {
             self.judge.tally.ended_by_administrator += 1;
             let reason = ReasonCode::AdministrativeAction;
-            self.input(shard, Input::Disconnect { connection: key, reason });
+            self.input(
+                shard,
+                Input::Disconnect {
+                    connection: key,
+                    reason,
+                },
+            );
         }
     }
 
@@ -324,7 +358,9 @@ impl World {
         let next = self.now + self.random.within(Span::millis(200, 2_000));
         self.agenda.enter(next, Happening::Voice);
         let topic = *self.random.pick(&["$SYS/broker/uptime", "t/0", "r/0"]);
-        let qos = *self.random.pick(&[QoS::AtMostOnce, QoS::AtLeastOnce, QoS::ExactlyOnce]);
+        let qos = *self
+            .random
+            .pick(&[QoS::AtMostOnce, QoS::AtLeastOnce, QoS::ExactlyOnce]);
         let retain = self.random.percent(50);
         self.voice(topic.to_owned(), qos, retain);
     }

@@ -195,14 +195,14 @@ impl World {
         if let Some(at) = self.shell(shard).shard.poll_timeout()
             && !self.planted.stops_timers()
         {
-            let at = self.planted.real_time(at).max(self.now) + self.random.within(WAKE_DELAY);
+            let at = at.max(self.now) + self.random.within(WAKE_DELAY);
             self.wake(shard, at.max(self.now + Duration::from_micros(1)));
         }
     }
 
     /// The time as the core is told it.
     fn clock(&self) -> Time {
-        self.planted.clock(self.now)
+        self.now
     }
 
     fn lose(&mut self, shard: ShardId, link: LinkId, loss: ConnectionLoss) {
@@ -269,25 +269,10 @@ impl World {
         let most = *self.random.pick(&[3, 50, 1_500, 65_536]);
         let bytes = self.links[link.0].up.read(most);
         let now = self.clock();
-        if self.planted.tampers_input() {
-            self.feed_tampered(shard, link, key, &bytes);
-        } else {
-            self.judge.bytes_fed(link, &bytes);
-            self.shell(shard).shard.receive(key, &bytes, now);
-            self.look(shard, Some(link));
-        }
+        self.judge.bytes_fed(link, &bytes);
+        self.shell(shard).shard.receive(key, &bytes, now);
+        self.look(shard, Some(link));
         self.readable(link);
-    }
-
-    fn feed_tampered(&mut self, shard: ShardId, link: LinkId, key: ConnectionKey, bytes: &[u8]) {
-        let now = self.clock();
-        for packet in self.planted.whole_packets(link, bytes) {
-            let version = self.judge.version_of(link);
-            self.judge.bytes_fed(link, &packet);
-            let tampered = self.planted.tamper_input(&packet, version);
-            self.shell(shard).shard.receive(key, &tampered, now);
-            self.look(shard, Some(link));
-        }
     }
 
     /// After every call: what has the core to say? `fed` is the link whose bytes it was given.
@@ -571,7 +556,7 @@ impl World {
             let Some(batch) = self.shell(shard).shard.take_peer_batch(to) else {
                 continue;
             };
-            for batch in self.planted.tamper_batch(shard, to, batch) {
+            if let Some(batch) = self.planted.tamper_batch(batch) {
                 let delay = self.random.within(self.scenario.peer_delay);
                 let channel = self.channels.entry((shard, to)).or_default();
                 let at = (self.now + delay).max(channel.last_arrival);
