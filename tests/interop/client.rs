@@ -3,9 +3,9 @@
 use std::fmt;
 use std::time::Duration;
 
-/// How long a client may wait for an answer or a message. Far more than anything takes here: only a
-/// failure waits it out.
-pub(crate) const PATIENCE: Duration = Duration::from_secs(15);
+/// How long a client may wait for an answer or a message. Far more than anything takes here, even on a
+/// machine that is busy otherwise: only a failure waits it out.
+pub(crate) const PATIENCE: Duration = Duration::from_secs(30);
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Version {

@@ -36,6 +36,7 @@ class Session:
             reconnect_on_failure=False,
             **arguments,
         )
+        self.client.connect_timeout = PATIENCE
         if TASK["transport"] == "ws":
             self.client.ws_set_options(path="/mqtt")
         if tls:

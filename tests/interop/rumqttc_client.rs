@@ -191,7 +191,11 @@ impl V311 {
                 will.retain,
             ));
         }
-        let (client, connection) = rumqttc::Client::new(options, REQUESTS);
+        let (client, mut connection) = rumqttc::Client::new(options, REQUESTS);
+        connection
+            .eventloop
+            .network_options
+            .set_connection_timeout(PATIENCE.as_secs());
         Ok(V311 { client, connection })
     }
 }
@@ -255,6 +259,7 @@ impl V5 {
         options
             .set_transport(wire)
             .set_keep_alive(KEEP_ALIVE)
+            .set_connection_timeout(PATIENCE.as_secs())
             .set_clean_start(open.clean)
             .set_session_expiry_interval((!open.clean).then_some(SESSION_EXPIRY_SECONDS))
             .set_max_packet_size(Some(MAXIMUM_PACKET_SIZE_BYTES));
