@@ -6,9 +6,11 @@ use std::time::{Duration, Instant};
 
 use nexum_harness::{Broker, Peer, Publish, Version};
 
+use crate::scene::DEBUG;
+
 /// No message and no acknowledgement of a healthy client may take longer, on a machine that is
-/// busy with the attack and with other tests.
-pub(crate) const LONGEST_PAUSE: Duration = Duration::from_secs(3);
+/// busy with the attack and with other tests, and builds perhaps.
+pub(crate) const LONGEST_PAUSE: Duration = Duration::from_secs(if DEBUG { 5 } else { 2 });
 
 /// Between two rounds, so that they do not use up the processor time of the attack.
 const BETWEEN_ROUNDS: Duration = Duration::from_millis(5);

@@ -10,6 +10,7 @@
     reason = "fields and variants are named as sections 2 and 3 name them"
 )]
 
+use std::fmt;
 use std::num::NonZeroU16;
 
 use nexum_types::{
@@ -41,8 +42,8 @@ pub enum Packet<'a> {
     Auth(Auth<'a>),
 }
 
-/// CONNECT (section 3.1).
-#[derive(Clone, Copy, Debug, PartialEq)]
+/// CONNECT (section 3.1). `Debug` does not show the password.
+#[derive(Clone, Copy, PartialEq)]
 pub struct Connect<'a> {
     pub version: ProtocolVersion,
     /// 3.1.1 calls it Clean Session.
@@ -57,8 +58,9 @@ pub struct Connect<'a> {
     pub properties: ConnectProperties<'a>,
 }
 
-/// The properties of CONNECT (MQTT 5 section 3.1.2.11), with their defaults where absent.
-#[derive(Clone, Copy, Debug, PartialEq)]
+/// The properties of CONNECT (MQTT 5 section 3.1.2.11), with their defaults where absent. `Debug`
+/// does not show the authentication data.
+#[derive(Clone, Copy, PartialEq)]
 pub struct ConnectProperties<'a> {
     /// `None` if absent (which means 0 on MQTT 5); 3.1.1 carries none: there Clean Session 0
     /// means that the session does not expire by the protocol's own clock.
@@ -220,12 +222,73 @@ pub struct Disconnect<'a> {
     pub user_properties: UserProperties<'a>,
 }
 
-/// AUTH (MQTT 5 section 3.15).
-#[derive(Clone, Copy, Debug, PartialEq)]
+/// AUTH (MQTT 5 section 3.15). `Debug` does not show the authentication data.
+#[derive(Clone, Copy, PartialEq)]
 pub struct Auth<'a> {
     pub reason_code: ReasonCode,
     pub authentication_method: Option<&'a str>,
     pub authentication_data: Option<&'a [u8]>,
     pub reason_string: Option<&'a str>,
     pub user_properties: UserProperties<'a>,
+}
+
+/// Bytes that no log may show.
+struct Secret<'a>(&'a [u8]);
+
+impl fmt::Debug for Secret<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "({} bytes)", self.0.len())
+    }
+}
+
+impl fmt::Debug for Connect<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Connect")
+            .field("version", &self.version)
+            .field("clean_start", &self.clean_start)
+            .field("keep_alive_seconds", &self.keep_alive_seconds)
+            .field("client_id", &self.client_id)
+            .field("will", &self.will)
+            .field("user_name", &self.user_name)
+            .field("password", &self.password.map(Secret))
+            .field("properties", &self.properties)
+            .finish()
+    }
+}
+
+impl fmt::Debug for ConnectProperties<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("ConnectProperties")
+            .field(
+                "session_expiry_interval_seconds",
+                &self.session_expiry_interval_seconds,
+            )
+            .field("receive_maximum", &self.receive_maximum)
+            .field("maximum_packet_size", &self.maximum_packet_size)
+            .field("topic_alias_maximum", &self.topic_alias_maximum)
+            .field(
+                "request_response_information",
+                &self.request_response_information,
+            )
+            .field(
+                "request_problem_information",
+                &self.request_problem_information,
+            )
+            .field("authentication_method", &self.authentication_method)
+            .field("authentication_data", &self.authentication_data.map(Secret))
+            .field("user_properties", &self.user_properties)
+            .finish()
+    }
+}
+
+impl fmt::Debug for Auth<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Auth")
+            .field("reason_code", &self.reason_code)
+            .field("authentication_method", &self.authentication_method)
+            .field("authentication_data", &self.authentication_data.map(Secret))
+            .field("reason_string", &self.reason_string)
+            .field("user_properties", &self.user_properties)
+            .finish()
+    }
 }

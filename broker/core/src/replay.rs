@@ -23,6 +23,9 @@ pub(crate) struct ReplayRequest {
     pub(crate) filter: Arc<str>,
     pub(crate) maximum_qos: QoS,
     pub(crate) subscription_identifier: Option<u32>,
+    /// What [`Overtaken::now`] was when it was asked for first: from then on newer messages go to
+    /// the session.
+    pub(crate) since: u64,
 }
 
 /// Requests whose turn has not come, in their order.
@@ -35,14 +38,17 @@ pub(crate) struct ReplayRequests {
 
 impl ReplayRequests {
     /// A filter that waits already keeps its place: the messages will be sent after the latest
-    /// SUBACK, once and on its terms.
-    pub(crate) fn push(&mut self, request: ReplayRequest) {
+    /// SUBACK, once and on its terms. Returns whether there is one more now.
+    pub(crate) fn push(&mut self, mut request: ReplayRequest) -> bool {
         let place = *self
             .by_filter
             .entry(Arc::clone(&request.filter))
             .or_insert(self.next);
         self.next += 1;
-        self.in_order.insert(place, request);
+        if let Some(first) = self.in_order.get(&place) {
+            request.since = first.since;
+        }
+        self.in_order.insert(place, request).is_none()
     }
 
     pub(crate) fn pop(&mut self) -> Option<ReplayRequest> {
@@ -51,11 +57,14 @@ impl ReplayRequests {
         Some(request)
     }
 
-    /// The filter was unsubscribed from.
-    pub(crate) fn remove(&mut self, filter: &str) {
-        if let Some(place) = self.by_filter.remove(filter) {
-            self.in_order.remove(&place);
-        }
+    /// The filter was unsubscribed from. Returns whether it waited.
+    pub(crate) fn remove(&mut self, filter: &str) -> bool {
+        let place = self.by_filter.remove(filter);
+        place.is_some_and(|place| self.in_order.remove(&place).is_some())
+    }
+
+    pub(crate) fn len(&self) -> usize {
+        self.in_order.len()
     }
 
     pub(crate) fn is_empty(&self) -> bool {
@@ -84,7 +93,7 @@ pub(crate) enum ReplaySource {
         complete: bool,
         /// A batch is under way.
         asked: bool,
-        /// What [`Overtaken::now`] was when it began.
+        /// As in its request.
         since: u64,
     },
 }
@@ -117,9 +126,11 @@ impl Overtaken {
         self.topics.get(&topic_hash).is_some_and(|at| *at > then)
     }
 
-    /// No replay is open.
+    /// No replay is open or asked for.
     pub(crate) fn clear(&mut self) {
-        self.topics = HashMap::default();
+        if !self.topics.is_empty() {
+            self.topics = HashMap::default();
+        }
     }
 }
 
@@ -132,6 +143,7 @@ mod tests {
             filter: Arc::from(filter),
             maximum_qos,
             subscription_identifier: None,
+            since: 0,
         }
     }
 

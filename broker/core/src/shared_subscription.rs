@@ -7,7 +7,7 @@
 //! Messages that no member is there for wait in the group and not with a member that may never
 //! come back.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::Arc;
 
 use nexum_types::Message;
@@ -24,6 +24,8 @@ pub(crate) struct GroupId(u32);
 pub(crate) struct SharedSubscriptions {
     groups: Slab<Group>,
     by_name: BTreeMap<Arc<str>, GroupId>,
+    /// Those in which messages wait: few, if any, however many groups a session is in.
+    backlogged: BTreeSet<GroupId>,
 }
 
 pub(crate) struct Group {
@@ -91,7 +93,38 @@ impl SharedSubscriptions {
             return None;
         }
         self.by_name.remove(&group.name);
+        self.backlogged.remove(&id);
         Some(self.groups.remove(id.0 as usize))
+    }
+
+    /// A message waits for any member of a group. False if it has no room for another.
+    pub(crate) fn wait(&mut self, id: GroupId, message: Arc<Message>, limits: &Limits) -> bool {
+        let waits = self
+            .group_mut(id)
+            .is_some_and(|group| group.wait(message, limits));
+        if waits {
+            self.backlogged.insert(id);
+        }
+        waits
+    }
+
+    pub(crate) fn next_waiting(&mut self, id: GroupId) -> Option<Arc<Message>> {
+        let group = self.group_mut(id)?;
+        let message = group.next_waiting();
+        if group.backlog.is_empty() {
+            self.backlogged.remove(&id);
+        }
+        message
+    }
+
+    /// Those of `groups` in which messages wait.
+    pub(crate) fn backlogged_among(&self, groups: &BTreeSet<GroupId>) -> Vec<GroupId> {
+        let (few, many) = if self.backlogged.len() < groups.len() {
+            (&self.backlogged, groups)
+        } else {
+            (groups, &self.backlogged)
+        };
+        few.iter().copied().filter(|id| many.contains(id)).collect()
     }
 }
 
@@ -197,8 +230,7 @@ impl Group {
             })
     }
 
-    /// False if it has no room for another.
-    pub(crate) fn wait(&mut self, message: Arc<Message>, limits: &Limits) -> bool {
+    fn wait(&mut self, message: Arc<Message>, limits: &Limits) -> bool {
         let bytes = self.backlog_bytes + message.size_bytes() as u64;
         if self.backlog.len() as u64 >= u64::from(limits.session_queue_messages)
             || bytes > limits.session_queue_bytes
@@ -210,7 +242,7 @@ impl Group {
         true
     }
 
-    pub(crate) fn next_waiting(&mut self) -> Option<Arc<Message>> {
+    fn next_waiting(&mut self) -> Option<Arc<Message>> {
         let message = self.backlog.pop_front()?;
         self.backlog_bytes -= message.size_bytes() as u64;
         Some(message)

@@ -10,7 +10,9 @@ mod mqtt_protocol_core;
 mod mqttbytes;
 mod rmqtt_codec;
 
-use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::cell::Cell;
+use std::panic::{AssertUnwindSafe, catch_unwind, set_hook, take_hook};
+use std::sync::Once;
 
 use nexum_types::ProtocolVersion;
 
@@ -65,7 +67,7 @@ impl Oracle {
             Oracle::Mqtt5Protocol => mqtt5_protocol::opinion(packet, version),
             Oracle::Mqttbytes => mqttbytes::opinion(packet),
         });
-        catch_unwind(read_and_write).unwrap_or_else(|panic| {
+        quietly(|| catch_unwind(read_and_write)).unwrap_or_else(|panic| {
             let text = panic.downcast_ref::<&str>().map(ToString::to_string);
             Opinion::Panics(
                 text.or(panic.downcast_ref::<String>().cloned())
@@ -73,6 +75,27 @@ impl Oracle {
             )
         })
     }
+}
+
+thread_local! {
+    static ASKING: Cell<bool> = const { Cell::new(false) };
+}
+
+/// Runs `ask` without a line on stderr for each panic: an oracle's panic is an opinion.
+fn quietly<T>(ask: impl FnOnce() -> T) -> T {
+    static INSTALL: Once = Once::new();
+    INSTALL.call_once(|| {
+        let usual = take_hook();
+        set_hook(Box::new(move |panic| {
+            if !ASKING.get() {
+                usual(panic);
+            }
+        }));
+    });
+    ASKING.set(true);
+    let answer = ask();
+    ASKING.set(false);
+    answer
 }
 
 /// The opinion that follows from reading, then writing.

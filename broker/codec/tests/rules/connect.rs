@@ -377,3 +377,28 @@ fn will_properties() {
         duplicate,
     );
 }
+
+#[test]
+fn secrets_are_not_shown() {
+    let properties = ConnectProperties {
+        authentication_method: Some("m"),
+        authentication_data: Some(b"secret"),
+        ..ConnectProperties::default()
+    };
+    let connect = Connect {
+        user_name: Some("u"),
+        password: Some(b"secret"),
+        properties,
+        ..connect(V5)
+    };
+    let shown = format!("{connect:?}");
+    assert!(shown.contains("password: Some((6 bytes))"), "{shown}");
+    assert!(
+        shown.contains("authentication_data: Some((6 bytes))"),
+        "{shown}"
+    );
+    assert!(
+        !shown.contains("secret") && !shown.contains("115"),
+        "{shown}"
+    );
+}

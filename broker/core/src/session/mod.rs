@@ -64,7 +64,7 @@ pub(crate) struct Session {
     /// When the timer fires that looks at its absence.
     pub(crate) watched_at: Option<Time>,
     pub(crate) subscriptions: BTreeSet<FilterId>,
-    pub(crate) shared_subscriptions: Vec<GroupId>,
+    pub(crate) shared_subscriptions: BTreeSet<GroupId>,
     /// QoS 1 and 2 towards the client.
     pub(crate) inflight: Inflight,
     /// Deliveries in flight that were sent on the present connection, and so use up its quota.
@@ -116,7 +116,7 @@ impl Session {
             disconnected_at: Time::ZERO,
             watched_at: None,
             subscriptions: BTreeSet::new(),
-            shared_subscriptions: Vec::new(),
+            shared_subscriptions: BTreeSet::new(),
             inflight: Inflight::new(),
             quota_used: 0,
             quota: 0,

@@ -451,6 +451,19 @@ impl Shard {
                 let Some(delivery) = delivery else {
                     return true;
                 };
+                let parts = delivery.message.parts();
+                let identifiers = &delivery.subscription_identifiers;
+                if !self.fits_client(key.index, &parts, delivery.qos, identifiers, now) {
+                    // [MQTT-3.1.2-25]: the client takes less than on its last connection; as if it
+                    // had completed the exchange.
+                    self.counters.drop_message(DropReason::TooLargeForClient);
+                    let state = &mut self.sessions[session as usize];
+                    state.inflight.complete(id, awaiting);
+                    state.quota_used -= 1;
+                    state.release_bytes(&delivery);
+                    self.on_group_delivery_settled(session, &delivery, now);
+                    return true;
+                }
                 let mut publication = Publication::of_message(&delivery.message);
                 let form = Form {
                     delivery: publish_delivery(delivery.qos, id),

@@ -123,7 +123,8 @@ impl Shard {
         };
         let held = std::mem::take(&mut state.held_publishers);
         let replays = std::mem::take(&mut state.replays);
-        state.replay_requests = None;
+        let requests = state.replay_requests.take();
+        self.replay_requests -= requests.map_or(0, |requests| requests.len());
         let expiry = state.expiry_interval_seconds;
         for publisher in held {
             self.release(publisher);
@@ -187,10 +188,7 @@ impl Shard {
     /// ([MQTT-3.1.2-8]).
     pub(super) fn end_session(&mut self, session: u32, now: Time) {
         self.publish_will(session, now);
-        let key = self.session_key(session);
-        for group in std::mem::take(&mut self.sessions[session as usize].shared_subscriptions) {
-            self.end_membership(group, key, now);
-        }
+        self.end_memberships(session, now);
         let ended = self.sessions.remove(session as usize);
         self.clients.remove(&ended.client_id);
         for filter in &ended.subscriptions {

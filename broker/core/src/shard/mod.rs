@@ -100,6 +100,8 @@ pub struct Shard {
     replay_tokens: u32,
     /// Which session waits for which replay from another shard.
     replaying: BTreeMap<u32, SessionKey>,
+    /// How many replays wait in sessions to be opened.
+    replay_requests: usize,
     overtaken: Overtaken,
     /// Sessions whose pump stopped for the sake of others and goes on at the next timeout.
     unfinished: BTreeSet<SessionKey>,
@@ -149,6 +151,7 @@ impl Shard {
             remote_replays: BTreeMap::new(),
             replay_tokens: 0,
             replaying: BTreeMap::new(),
+            replay_requests: 0,
             overtaken: Overtaken::default(),
             unfinished: BTreeSet::new(),
             pool: BufferPool::default(),

@@ -94,6 +94,7 @@ impl Shard {
                 state.replay_requests = None;
             }
             if let Some(request) = request {
+                self.replay_requests -= 1;
                 self.open_replay(session, &request);
             }
         }
@@ -104,7 +105,7 @@ impl Shard {
     pub(super) fn cancel_replays(&mut self, session: u32, filter: &str) {
         let state = &mut self.sessions[session as usize];
         if let Some(requests) = &mut state.replay_requests {
-            requests.remove(filter);
+            self.replay_requests -= usize::from(requests.remove(filter));
         }
         let (cancelled, others) = std::mem::take(&mut state.replays)
             .into_iter()
@@ -142,7 +143,7 @@ impl Shard {
                     batch: VecDeque::new(),
                     complete: false,
                     asked: true,
-                    since: self.overtaken.now(),
+                    since: request.since,
                 }
             };
             if let ReplaySource::Remote { token, .. } = &source {
@@ -167,9 +168,6 @@ impl Shard {
                 ..
             } => {
                 self.replaying.remove(&token);
-                if self.replaying.is_empty() {
-                    self.overtaken.clear();
-                }
                 if !complete {
                     self.tell(shard, PeerMessage::ReplayClose { token });
                 }
@@ -278,7 +276,9 @@ impl Shard {
     /// A retained topic was published to while sessions here may wait for older retained messages
     /// from its owner.
     pub(super) fn note_overtaken(&mut self, topic: &str) {
-        if !self.replaying.is_empty() {
+        if self.replaying.is_empty() && self.replay_requests == 0 {
+            self.overtaken.clear();
+        } else {
             self.overtaken.note(self.homes.hash_one(topic));
         }
     }

@@ -21,6 +21,7 @@ impl Shard {
             ("pending subscribes", self.pending_subscribes.len()),
             ("remote replays", self.remote_replays.len()),
             ("replaying", self.replaying.len()),
+            ("replay requests", self.replay_requests),
             ("unfinished", self.unfinished.len()),
         ];
         tables

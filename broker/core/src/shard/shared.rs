@@ -1,5 +1,6 @@
 //! Shared subscriptions in the life of a shard: joining, choosing, giving back.
 
+use std::collections::{BTreeMap, BTreeSet};
 use std::hash::BuildHasher;
 use std::sync::Arc;
 
@@ -74,10 +75,8 @@ impl Shard {
     ) -> (GroupId, SessionKey) {
         let id = self.groups.find_or_create(name);
         let member = self.session_key(session);
-        let joined = &mut self.sessions[session as usize].shared_subscriptions;
-        if !joined.contains(&id) {
-            joined.push(id);
-        }
+        let state = &mut self.sessions[session as usize];
+        state.shared_subscriptions.insert(id);
         if let Some(group) = self.groups.group_mut(id) {
             group.local.insert(member, terms);
         }
@@ -113,7 +112,7 @@ impl Shard {
     /// A session of this shard gives its membership up. What waits for it goes to the others; what
     /// is in flight it completes itself ([MQTT-3.10.4-3]).
     pub(super) fn unsubscribe_from_group(&mut self, id: GroupId, member: SessionKey, now: Time) {
-        let orphans = self.take_group_deliveries(member, Some(id), false);
+        let orphans = self.take_group_deliveries(member, |group| group == id, |_| false);
         if let Some(session) = self.session_by_key(member) {
             for delivery in session.inflight.deliveries_mut() {
                 if delivery.group == Some(id) {
@@ -125,9 +124,24 @@ impl Shard {
     }
 
     /// A session of this shard ends; what it had not completed goes to the others.
-    pub(super) fn end_membership(&mut self, id: GroupId, member: SessionKey, now: Time) {
-        let orphans = self.take_group_deliveries(member, Some(id), true);
-        self.leave_group(id, member, orphans, now);
+    pub(super) fn end_memberships(&mut self, session: u32, now: Time) {
+        let state = &mut self.sessions[session as usize];
+        let groups = std::mem::take(&mut state.shared_subscriptions);
+        if groups.is_empty() {
+            return;
+        }
+        let member = self.session_key(session);
+        let mut orphans: BTreeMap<GroupId, Vec<Delivery>> = BTreeMap::new();
+        let own = |group| groups.contains(&group);
+        for delivery in self.take_group_deliveries(member, own, own) {
+            if let Some(id) = delivery.group {
+                orphans.entry(id).or_default().push(delivery);
+            }
+        }
+        for id in groups {
+            let orphans = orphans.remove(&id).unwrap_or_default();
+            self.leave_group(id, member, orphans, now);
+        }
     }
 
     fn leave_group(&mut self, id: GroupId, member: SessionKey, orphans: Vec<Delivery>, now: Time) {
@@ -208,7 +222,7 @@ impl Shard {
             if parts.qos == QoS::AtMostOnce {
                 return self.counters.drop_message(DropReason::Offline);
             }
-            if !group.wait(publication.message(), &self.limits) {
+            if !self.groups.wait(id, publication.message(), &self.limits) {
                 self.counters.drop_message(DropReason::QueueFull);
             }
             return;
@@ -271,15 +285,19 @@ impl Shard {
         }
         self.tell_groups(session, false);
         let member = self.session_key(session);
-        for id in self.sessions[session as usize].shared_subscriptions.clone() {
-            let Some(group) = self.groups.group(id) else {
-                continue;
-            };
-            // Section 4.8.2: what is in flight may wait for its member or go to another as soon
-            // as the connection is lost. It waits only if there is no other.
-            let at_home = self.home_of(&group.name) == self.id;
-            let inflight_too = !at_home || group.has_online_members();
-            for delivery in self.take_group_deliveries(member, Some(id), inflight_too) {
+        // Section 4.8.2: what is in flight may wait for its member or go to another as soon as the
+        // connection is lost. It waits only if there is no other.
+        let has_others = |id: &GroupId| {
+            self.groups.group(*id).is_some_and(|group| {
+                self.home_of(&group.name) != self.id || group.has_online_members()
+            })
+        };
+        let groups = &self.sessions[session as usize].shared_subscriptions;
+        let inflight_too: BTreeSet<GroupId> = groups.iter().copied().filter(has_others).collect();
+        let orphans =
+            self.take_group_deliveries(member, |_| true, |group| inflight_too.contains(&group));
+        for delivery in orphans {
+            if let Some(id) = delivery.group {
                 self.return_to_group(id, delivery, now);
             }
         }
@@ -301,7 +319,8 @@ impl Shard {
             })
             .collect();
         for member in absent {
-            for delivery in self.take_group_deliveries(member, Some(id), true) {
+            let wanted = |group| group == id;
+            for delivery in self.take_group_deliveries(member, wanted, wanted) {
                 self.return_to_group(id, delivery, now);
             }
         }
@@ -360,7 +379,7 @@ impl Shard {
             {
                 return;
             }
-            let Some(message) = group.next_waiting() else {
+            let Some(message) = self.groups.next_waiting(id) else {
                 return;
             };
             if !self.drop_if_expired(&message, now) {
@@ -375,54 +394,38 @@ impl Shard {
         if state.shared_subscriptions.is_empty() || !state.may_send() {
             return;
         }
-        for place in 0..state.shared_subscriptions.len() {
-            let Some(id) = self.sessions[session as usize]
-                .shared_subscriptions
-                .get(place)
-            else {
-                return;
-            };
-            let id = *id;
-            if self
-                .groups
-                .group(id)
-                .is_some_and(|group| group.backlog_len() > 0)
-            {
-                self.drain_group(id, now);
-            }
+        for id in self.groups.backlogged_among(&state.shared_subscriptions) {
+            self.drain_group(id, now);
         }
     }
 
-    /// The deliveries of a group that a session has not completed, oldest first: the ones in
-    /// flight at QoS 1 if wanted, which only a session without a connection may lose, and the ones
-    /// in its queue. A QoS 2 delivery in flight stays ([MQTT-4.8.2-4], [MQTT-4.8.2-5]).
+    /// The deliveries of groups that a session has not completed, oldest first: the ones in flight
+    /// at QoS 1 of `inflight_of`, which only a session without a connection may lose, and the ones
+    /// in its queue of `queued_of`. A QoS 2 delivery in flight stays ([MQTT-4.8.2-4],
+    /// [MQTT-4.8.2-5]). It is one walk over everything the session has, for however many groups.
     fn take_group_deliveries(
         &mut self,
         member: SessionKey,
-        group: Option<GroupId>,
-        inflight_too: bool,
+        queued_of: impl Fn(GroupId) -> bool,
+        inflight_of: impl Fn(GroupId) -> bool,
     ) -> Vec<Delivery> {
         let Some(session) = self.session_by_key(member) else {
             return Vec::new();
         };
-        let mut taken = Vec::new();
-        if inflight_too {
-            let exchanges = session.inflight.extract(|exchange| {
-                exchange.awaiting == Awaiting::PubAck
-                    && exchange
-                        .delivery
-                        .as_ref()
-                        .is_some_and(|delivery| delivery.group == group)
-            });
-            taken.extend(
-                exchanges
-                    .into_iter()
-                    .filter_map(|exchange| exchange.delivery),
-            );
-        }
+        let exchanges = session.inflight.extract(|exchange| {
+            let group = exchange
+                .delivery
+                .as_ref()
+                .and_then(|delivery| delivery.group);
+            exchange.awaiting == Awaiting::PubAck && group.is_some_and(&inflight_of)
+        });
+        let mut taken: Vec<Delivery> = exchanges
+            .into_iter()
+            .filter_map(|exchange| exchange.delivery)
+            .collect();
         let queue = std::mem::take(&mut session.queue);
         for delivery in queue {
-            if delivery.group.is_some() && delivery.group == group {
+            if delivery.group.is_some_and(&queued_of) {
                 taken.push(delivery);
             } else {
                 session.queue.push_back(delivery);

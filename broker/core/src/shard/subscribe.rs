@@ -187,11 +187,8 @@ impl Shard {
             let requests = &mut self.sessions[session as usize].replay_requests;
             let requests = requests.get_or_insert_default();
             for request in retained {
-                requests.push(request);
+                self.replay_requests += usize::from(requests.push(request));
             }
-        }
-        for group in self.sessions[session as usize].shared_subscriptions.clone() {
-            self.drain_group(group, now);
         }
         self.pump(session, now);
     }
@@ -222,6 +219,7 @@ impl Shard {
                         filter: Arc::from(filter.as_str()),
                         maximum_qos: request.options.maximum_qos,
                         subscription_identifier: identifier,
+                        since: self.overtaken.now(),
                     });
                 }
             }
@@ -311,9 +309,7 @@ impl Shard {
                 let name = format!("{}/{}", shared.share_name(), shared.filter().as_str());
                 self.groups.find(&name).is_some_and(|group| {
                     let groups = &mut self.sessions[session as usize].shared_subscriptions;
-                    let before = groups.len();
-                    groups.retain(|joined| *joined != group);
-                    let existed = groups.len() < before;
+                    let existed = groups.remove(&group);
                     if existed {
                         let member = self.session_key(session);
                         self.unsubscribe_from_group(group, member, now);

@@ -45,9 +45,8 @@ impl<K, V> ExactFilters<K, V> {
 
     pub(super) fn find_hashed(&self, topic: TopicName<'_>, hash: u32) -> Option<u32> {
         let topic = topic.as_str().as_bytes();
-        self.by_topic.find(hash, |number| {
-            self.filters[number].text.as_bytes() == topic
-        })
+        self.by_topic
+            .find(hash, |number| self.filters[number].text.as_bytes() == topic)
     }
 
     /// Asks the processor for what [`find_hashed`](Self::find_hashed) reads first.

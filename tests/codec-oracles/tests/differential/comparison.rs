@@ -68,11 +68,18 @@ pub(crate) fn compare(
 /// The variant.
 fn name(finding: &DecodeError) -> String {
     let debug = format!("{finding:?}");
-    debug.split([' ', '(']).next().unwrap_or_default().to_owned()
+    debug
+        .split([' ', '('])
+        .next()
+        .unwrap_or_default()
+        .to_owned()
 }
 
 /// The names of the fields that differ. Only user properties have an order that means something.
 fn differing_parts(ours: &Packet<'_>, theirs: &Packet<'_>) -> Vec<String> {
+    if ours == theirs {
+        return Vec::new();
+    }
     let ours = fields(ours);
     let theirs = fields(theirs);
     let mut parts: Vec<String> = Vec::new();
@@ -81,7 +88,12 @@ fn differing_parts(ours: &Packet<'_>, theirs: &Packet<'_>) -> Vec<String> {
             parts.push(name.clone());
         }
     }
-    parts.extend(theirs.iter().filter(|field| !ours.contains(field)).map(|(name, _)| name.clone()));
+    parts.extend(
+        theirs
+            .iter()
+            .filter(|field| !ours.contains(field))
+            .map(|(name, _)| name.clone()),
+    );
     parts.sort();
     parts.dedup();
     parts
@@ -92,8 +104,22 @@ fn fields(packet: &Packet<'_>) -> Vec<(String, String)> {
     let rest = match *packet {
         Packet::Publish(publish) => {
             fields.extend(forwarded(publish.properties));
+            // Which may be long.
+            let payload = publish
+                .payload
+                .iter()
+                .map(|byte| format!("{byte:02X}"))
+                .collect();
+            fields.push(("payload".to_owned(), payload));
             let properties = ForwardedProperties::default();
-            format!("{:#?}", Publish { properties, ..publish })
+            format!(
+                "{:#?}",
+                Publish {
+                    properties,
+                    payload: &[],
+                    ..publish
+                }
+            )
         }
         Packet::Connect(mut connect) => {
             if let Some(will) = connect.will {
@@ -101,7 +127,17 @@ fn fields(packet: &Packet<'_>) -> Vec<(String, String)> {
                 let properties = ForwardedProperties::default();
                 connect.will = Some(Will { properties, ..will });
             }
+            // Which their `Debug` hides.
+            let secrets = (connect.password, connect.properties.authentication_data);
+            fields.push(("secrets".to_owned(), format!("{secrets:?}")));
             format!("{connect:#?}")
+        }
+        Packet::Auth(auth) => {
+            fields.push((
+                "secrets".to_owned(),
+                format!("{:?}", auth.authentication_data),
+            ));
+            format!("{auth:#?}")
         }
         ref other => format!("{other:#?}"),
     };

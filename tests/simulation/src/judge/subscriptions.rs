@@ -85,6 +85,7 @@ impl Subscriptions {
         let number = self.records.len();
         let mut existed = false;
         let mut may_exist = false;
+        self.relax_rights(filter);
         for record in &mut self.records {
             if record.filter == filter && record.left_at.is_none() {
                 existed |= record.holds_since(now);
@@ -127,6 +128,13 @@ impl Subscriptions {
         number
     }
 
+    /// The subscription is given up or replaced: what was retained for it may still come.
+    fn relax_rights(&mut self, filter: &str) {
+        for right in self.rights.iter_mut().filter(|right| right.filter == filter) {
+            right.due = false;
+        }
+    }
+
     /// SUBACK answers.
     pub(crate) fn answer(&mut self, number: usize, granted: bool, link: LinkId, now: Time) {
         for record in &mut self.records {
@@ -158,6 +166,7 @@ impl Subscriptions {
     /// UNSUBSCRIBE asks to give this up; returns the records it means.
     pub(crate) fn request_end(&mut self, filter: &str, now: Time) -> Vec<usize> {
         let mut meant = Vec::new();
+        self.relax_rights(filter);
         for (number, record) in self.records.iter_mut().enumerate() {
             if record.filter == filter && record.left_at.is_none() {
                 record.leaving_at.get_or_insert(now);
