@@ -104,7 +104,11 @@ impl RouteCache {
         }
         if place.hash == at.hash && bytes <= MOST_BYTES / 4 {
             let (topic, route) = (Box::from(topic), route.to_vec());
-            place.entry = Some(Entry { topic, route, bytes });
+            place.entry = Some(Entry {
+                topic,
+                route,
+                bytes,
+            });
             self.bytes += bytes;
         }
         place.hash = at.hash;

@@ -12,7 +12,7 @@ use crate::ready::{Place, Token};
 
 /// How long a connection that is to be closed has to take what waits for it, and then to close
 /// its side.
-const LINGER: Duration = Duration::from_secs(1);
+const LINGER: Duration = Duration::from_secs(3);
 
 impl ShardLoop {
     /// The core wants this connection closed once it has what waits for it.

@@ -130,7 +130,11 @@ impl Subscriptions {
 
     /// The subscription is given up or replaced: what was retained for it may still come.
     fn relax_rights(&mut self, filter: &str) {
-        for right in self.rights.iter_mut().filter(|right| right.filter == filter) {
+        for right in self
+            .rights
+            .iter_mut()
+            .filter(|right| right.filter == filter)
+        {
             right.due = false;
         }
     }
