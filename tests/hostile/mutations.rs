@@ -75,7 +75,7 @@ fn conversation(version: Version, seed: u64) -> (Vec<u8>, Vec<u8>) {
                 .property(Property::topic_alias(3))
                 .into(),
         );
-        if seed % 5 == 0 {
+        if seed.is_multiple_of(5) {
             after.push(
                 Auth::new(0x19)
                     .property(Property::authentication_method("m"))
@@ -83,7 +83,7 @@ fn conversation(version: Version, seed: u64) -> (Vec<u8>, Vec<u8>) {
             );
         }
     }
-    if seed % 3 == 0 {
+    if seed.is_multiple_of(3) {
         after.push(Disconnect::normal().into());
     }
     let after = after

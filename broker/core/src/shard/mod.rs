@@ -73,7 +73,7 @@ pub struct ShardConfig {
     pub authentication_methods: Arc<[Box<str>]>,
 }
 
-/// A shard; see the [module](self).
+/// The sessions whose Client Identifiers hash to this shard, and everything they share.
 pub struct Shard {
     id: ShardId,
     shards: u16,
