@@ -12,7 +12,10 @@
 //! It is no load test: sizes are chosen so that what a limit fails to bound shows in the memory,
 //! and what takes quadratic time shows as a pause.
 
-#![expect(clippy::print_stdout, reason = "what was measured is shown beside what failed")]
+#![expect(
+    clippy::print_stdout,
+    reason = "what was measured is shown beside what failed"
+)]
 
 mod admin_http;
 mod connections;
