@@ -17,14 +17,25 @@ use std::hint::black_box;
 const SPLIT_AT: usize = 1024;
 /// Entries a page on average at which the last page is merged back.
 const MERGE_AT: usize = 512;
+/// Slots a search looks at together, without a branch the processor could guess wrong.
+const WINDOW: usize = 4;
 
 pub(crate) struct IdTable {
     pages: Vec<Page>,
+    /// One less than the next power of two at or above the number of pages.
+    mask: u32,
     len: usize,
 }
 
+/// Where the search for a hash begins, as long as the table does not change.
+#[derive(Clone, Copy)]
+pub(crate) struct Spot {
+    page: u32,
+    slot: u32,
+}
+
 /// Invariants: the entries ascend; between the place of an entry's hash and the entry there is no
-/// free slot; the last slot is free.
+/// free slot; the last [`WINDOW`] slots are free.
 struct Page {
     slots: Box<[Entry]>,
     /// Hashes are spread over this many slots; the few after them are for what is pushed back.
@@ -57,6 +68,7 @@ impl IdTable {
     pub(crate) fn new() -> IdTable {
         IdTable {
             pages: vec![Page::empty()],
+            mask: 0,
             len: 0,
         }
     }
@@ -66,28 +78,47 @@ impl IdTable {
         self.len
     }
 
-    /// The numbers with this hash.
-    #[inline]
-    pub(crate) fn candidates(&self, hash: u32) -> impl Iterator<Item = u32> {
-        let page = &self.pages[self.page_of(hash)];
-        page.slots[place(hash, page.spread)..]
-            .iter()
-            .skip_while(move |entry| entry.hash() < hash)
-            .take_while(move |entry| entry.hash() == hash && **entry != Entry::FREE)
-            .map(|entry| entry.id())
-    }
-
     /// The number with this hash that is `wanted`.
     #[inline]
     pub(crate) fn find(&self, hash: u32, wanted: impl Fn(u32) -> bool) -> Option<u32> {
-        self.candidates(hash).find(|id| wanted(*id))
+        self.at(self.spot(hash), hash).find(|id| wanted(*id))
     }
 
-    /// Asks the processor for what a search for this hash will read, without waiting for it.
+    /// Where the numbers with this hash are, without looking there.
     #[inline]
-    pub(crate) fn warm(&self, hash: u32) {
-        let page = &self.pages[self.page_of(hash)];
-        black_box(page.slots[place(hash, page.spread)]);
+    pub(crate) fn spot(&self, hash: u32) -> Spot {
+        let page = self.page_of(hash);
+        let slot = place(hash, self.pages[page].spread);
+        Spot {
+            page: page as u32,
+            slot: slot as u32,
+        }
+    }
+
+    /// Asks the processor for what [`at`](Self::at) will read, without waiting for it.
+    #[inline]
+    pub(crate) fn warm(&self, spot: Spot) {
+        black_box(self.pages[spot.page as usize].slots[spot.slot as usize]);
+    }
+
+    /// The numbers with this hash; `spot` is that of the hash.
+    #[inline]
+    pub(crate) fn at(&self, spot: Spot, hash: u32) -> impl Iterator<Item = u32> {
+        let mut slots = &self.pages[spot.page as usize].slots[spot.slot as usize..];
+        while let Some(window) = slots.first_chunk::<WINDOW>() {
+            let smaller: usize = window
+                .iter()
+                .map(|entry| usize::from(entry.hash() < hash))
+                .sum();
+            slots = &slots[smaller..];
+            if smaller < WINDOW {
+                break;
+            }
+        }
+        slots
+            .iter()
+            .take_while(move |entry| entry.hash() == hash && **entry != Entry::FREE)
+            .map(|entry| entry.id())
     }
 
     /// Adds `id`, which is not in the table.
@@ -120,13 +151,14 @@ impl IdTable {
 
     #[inline]
     fn page_of(&self, hash: u32) -> usize {
-        let mask = self.pages.len().next_power_of_two() - 1;
-        let page = hash as usize & mask;
-        if page < self.pages.len() {
-            page
+        let page = hash & self.mask;
+        // Not split off yet: still in the page it will be split off.
+        let mask = if (page as usize) < self.pages.len() {
+            self.mask
         } else {
-            page & (mask >> 1)
-        }
+            self.mask >> 1
+        };
+        (page & mask) as usize
     }
 
     fn split(&mut self) {
@@ -138,6 +170,7 @@ impl IdTable {
             .partition(|entry| entry.hash() as usize & bit == 0);
         self.pages[old] = Page::with(&stay);
         self.pages.push(Page::with(&go));
+        self.mask = mask_for(self.pages.len());
     }
 
     fn merge(&mut self) {
@@ -147,6 +180,7 @@ impl IdTable {
         // Two sorted runs: the sort recognises them.
         entries.sort();
         self.pages[old] = Page::with(&entries);
+        self.mask = mask_for(self.pages.len());
         if self.pages.len() * 4 < self.pages.capacity() {
             self.pages.shrink_to(self.pages.len() * 2);
         }
@@ -156,19 +190,19 @@ impl IdTable {
 impl Page {
     fn empty() -> Page {
         Page {
-            slots: Box::new([Entry::FREE]),
+            slots: Box::new([Entry::FREE; WINDOW]),
             spread: 0,
             used: 0,
         }
     }
 
-    /// A page of `entries`, which ascend, a quarter of it free.
+    /// A page of `entries`, which ascend, a third of it free.
     fn with(entries: &[Entry]) -> Page {
         if entries.is_empty() {
             return Page::empty();
         }
-        let spread = entries.len() as u32 + entries.len() as u32 / 3 + 4;
-        let mut slots = Vec::with_capacity(spread as usize + 16);
+        let spread = entries.len() as u32 + entries.len() as u32 / 2 + 4;
+        let mut slots = Vec::with_capacity(spread as usize + 4 * WINDOW);
         for entry in entries {
             let place = place(entry.hash(), spread);
             if slots.len() < place {
@@ -176,7 +210,7 @@ impl Page {
             }
             slots.push(*entry);
         }
-        let end = slots.len().max(spread as usize) + 4;
+        let end = slots.len().max(spread as usize) + 2 * WINDOW;
         slots.resize(end, Entry::FREE);
         Page {
             slots: slots.into_boxed_slice(),
@@ -206,8 +240,8 @@ impl Page {
             *self = Page::with(&[entry]);
             return;
         }
-        // Beyond seven eighths, runs get long.
-        if (self.used + 1) * 8 > self.spread * 7 {
+        // Beyond five sixths, runs get long.
+        if (self.used + 1) * 6 > self.spread * 5 {
             self.rebuild();
         }
         loop {
@@ -216,8 +250,7 @@ impl Page {
                 .iter()
                 .take_while(|other| **other != Entry::FREE)
                 .count();
-            // The last slot stays free.
-            if slot + run + 1 < self.slots.len() {
+            if slot + run + 1 + WINDOW <= self.slots.len() {
                 self.slots.copy_within(slot..slot + run, slot + 1);
                 self.slots[slot] = entry;
                 self.used += 1;
@@ -258,6 +291,10 @@ fn place(hash: u32, spread: u32) -> usize {
     ((u64::from(hash) * u64::from(spread)) >> 32) as usize
 }
 
+fn mask_for(pages: usize) -> u32 {
+    pages.next_power_of_two() as u32 - 1
+}
+
 #[cfg(test)]
 mod tests {
     use std::collections::BTreeSet;
@@ -273,7 +310,7 @@ mod tests {
             let entries: Vec<Entry> = page.entries().collect();
             assert!(entries.is_sorted());
             assert_eq!(entries.len(), page.used as usize);
-            assert_eq!(page.slots.last(), Some(&Entry::FREE));
+            assert!(page.slots.ends_with(&[Entry::FREE; WINDOW]));
             assert!(
                 entries
                     .iter()
@@ -350,7 +387,7 @@ mod tests {
             }
         }
         assert_eq!(table.pages.len(), 1);
-        assert_eq!(table.pages[0].slots.len(), 1);
+        assert_eq!(table.pages[0].slots.len(), WINDOW);
     }
 
     #[test]

@@ -140,6 +140,14 @@ fn levels_may_be_empty() {
     assert_eq!(check(&trie), expected);
 }
 
+proptest! {
+    #[test]
+    fn the_first_level_ends_at_the_first_slash(text in "[./0é]{0,30}") {
+        let expected = text.split('/').next().expect("there is one at least");
+        prop_assert_eq!(first_level(text.as_bytes()), expected.as_bytes());
+    }
+}
+
 #[test]
 fn shared_levels_end_at_a_slash_in_both() {
     let check = |one: &str, other: &str, shared: &str| {

@@ -5,7 +5,7 @@ use std::hint::black_box;
 use nexum_types::TopicName;
 
 use super::subscribers::Subscribers;
-use crate::level_trie::{ChunkedSlab, IdTable, Text, TopicHasher};
+use crate::level_trie::{ChunkedSlab, IdTable, Spot, Text, TopicHasher};
 
 pub(super) struct ExactFilters<K, V> {
     filters: ChunkedSlab<ExactFilter<K, V>>,
@@ -19,6 +19,13 @@ struct ExactFilter<K, V> {
     /// [`ExactFilters::remove`].
     subscribers: Option<Subscribers<K, V>>,
     text: Text<38>,
+}
+
+/// A search under way; the index does not change meanwhile.
+#[derive(Clone, Copy)]
+pub(super) struct Search {
+    hash: u32,
+    spot: Spot,
 }
 
 impl<K, V> ExactFilters<K, V> {
@@ -35,36 +42,44 @@ impl<K, V> ExactFilters<K, V> {
         self.filters.len() == 0
     }
 
-    pub(super) fn hash(&self, topic: TopicName<'_>) -> u32 {
-        self.hasher.topic(topic.as_str().as_bytes())
-    }
-
     pub(super) fn find(&self, topic: TopicName<'_>) -> Option<u32> {
-        self.find_hashed(topic, self.hash(topic))
+        self.found(self.search(topic), topic)
     }
 
-    pub(super) fn find_hashed(&self, topic: TopicName<'_>, hash: u32) -> Option<u32> {
-        let topic = topic.as_str().as_bytes();
-        self.by_topic
-            .find(hash, |number| self.filters[number].text.as_bytes() == topic)
+    /// Begins what [`found`](Self::found) ends.
+    #[inline]
+    pub(super) fn search(&self, topic: TopicName<'_>) -> Search {
+        let hash = self.hasher.topic(topic.as_str().as_bytes());
+        let spot = self.by_topic.spot(hash);
+        Search { hash, spot }
     }
 
-    /// Asks the processor for what [`find_hashed`](Self::find_hashed) reads first.
-    pub(super) fn warm_table(&self, hash: u32) {
-        self.by_topic.warm(hash);
+    /// Asks the processor for what a search reads first.
+    #[inline]
+    pub(super) fn warm_table(&self, search: Search) {
+        self.by_topic.warm(search.spot);
     }
 
-    /// Asks the processor for what [`find_hashed`](Self::find_hashed) reads then.
-    pub(super) fn warm_filter(&self, hash: u32) {
-        for number in self.by_topic.candidates(hash) {
+    /// Asks the processor for what a search reads then.
+    #[inline]
+    pub(super) fn warm_filter(&self, search: Search) {
+        for number in self.by_topic.at(search.spot, search.hash) {
             black_box(self.filters[number].text.as_bytes().len());
         }
     }
 
+    #[inline]
+    pub(super) fn found(&self, search: Search, topic: TopicName<'_>) -> Option<u32> {
+        let topic = topic.as_str().as_bytes();
+        self.by_topic
+            .at(search.spot, search.hash)
+            .find(|number| self.filters[*number].text.as_bytes() == topic)
+    }
+
     /// Finds or makes a filter. The caller gives a new one a subscriber.
     pub(super) fn insert(&mut self, topic: TopicName<'_>) -> u32 {
-        let hash = self.hash(topic);
-        self.find_hashed(topic, hash).unwrap_or_else(|| {
+        let search = self.search(topic);
+        self.found(search, topic).unwrap_or_else(|| {
             let number = self.filters.insert(ExactFilter {
                 subscribers: None,
                 text: Text::new(topic.as_str().as_bytes()),
@@ -73,7 +88,7 @@ impl<K, V> ExactFilters<K, V> {
                 number <= u32::MAX >> 1,
                 "two billion filters do not fit into memory"
             );
-            self.by_topic.insert(hash, number);
+            self.by_topic.insert(search.hash, number);
             number
         })
     }

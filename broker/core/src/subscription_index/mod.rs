@@ -23,13 +23,14 @@ use nexum_types::{TopicFilter, TopicName};
 
 use crate::level_trie::{LevelTrie, NodeId};
 use exact::ExactFilters;
-use matching::Walk;
+use matching::{Tracks, Walk};
 use subscribers::{Lists, Subscribers};
 
 pub(crate) struct SubscriptionIndex<K, V> {
     exact: ExactFilters<K, V>,
     wildcard: LevelTrie<Subscribers<K, V>>,
     lists: Lists<K, V>,
+    tracks: Tracks,
     entries: usize,
     generation: u64,
 }
@@ -52,6 +53,7 @@ impl<K: Copy + Ord, V: Copy> SubscriptionIndex<K, V> {
             exact: ExactFilters::new(seed),
             wildcard: LevelTrie::new(seed),
             lists: Lists::new(),
+            tracks: Tracks::default(),
             entries: 0,
             generation: 0,
         }
@@ -153,14 +155,14 @@ impl<K: Copy + Ord, V: Copy> SubscriptionIndex<K, V> {
 
     /// Adds every subscription that matches `topic` to `found`: each (filter, key) once, by key
     /// within a filter, the filters in an order that depends on the history of the index alone.
-    pub(crate) fn matches(&self, topic: TopicName<'_>, found: &mut Vec<(K, V)>) {
+    pub(crate) fn matches(&mut self, topic: TopicName<'_>, found: &mut Vec<(K, V)>) {
         // What is asked for early is there when it is needed.
-        let hash = self.exact.hash(topic);
-        self.exact.warm_table(hash);
-        let mut walk = Walk::new(&self.wildcard, topic);
-        self.exact.warm_filter(hash);
+        let exact = self.exact.search(topic);
+        self.exact.warm_table(exact);
+        let mut walk = Walk::new(&self.wildcard, topic, &mut self.tracks);
+        self.exact.warm_filter(exact);
         while walk.step(|subscribers| self.lists.append_to(subscribers, found)) {}
-        if let Some(number) = self.exact.find_hashed(topic, hash) {
+        if let Some(number) = self.exact.found(exact, topic) {
             let subscribers = self.exact.subscribers(number).expect("it was just found");
             self.lists.append_to(subscribers, found);
         }
