@@ -10,7 +10,7 @@ use crate::scene::DEBUG;
 
 /// No message and no acknowledgement of a healthy client may take longer, on a machine that is
 /// busy with the attack and with other tests, and builds perhaps.
-pub(crate) const LONGEST_PAUSE: Duration = Duration::from_secs(if DEBUG { 5 } else { 2 });
+pub(crate) const LONGEST_PAUSE: Duration = Duration::from_secs(if DEBUG { 9 } else { 3 });
 
 /// Between two rounds, so that they do not use up the processor time of the attack.
 const BETWEEN_ROUNDS: Duration = Duration::from_millis(5);

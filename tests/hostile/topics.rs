@@ -7,7 +7,7 @@ use nexum_harness::{
 };
 
 use crate::memory::MIB;
-use crate::scene::{PROMPTLY, Scene};
+use crate::scene::{DEBUG, PROMPTLY, Scene};
 
 /// `a/a/a/…`, of as many levels as a topic can have.
 fn deep(levels: usize) -> String {
@@ -20,7 +20,7 @@ fn deepest() -> [String; 2] {
 }
 
 /// No packet with such a topic may take longer than this, on a busy machine in a debug build.
-const SLOW: Duration = Duration::from_secs(1);
+const SLOW: Duration = Duration::from_secs(if DEBUG { 5 } else { 1 });
 
 /// Ends, or an answer with this reason: whichever, promptly.
 #[test]
@@ -124,7 +124,6 @@ fn deepest_filters_are_answered_in_unsubscribe() {
 
 /// Refused with CONNACK 0x90, or accepted and not published: nobody can subscribe to it.
 #[test]
-#[ignore = "open: wills are refused in CONNECT since, which the test does not expect yet"]
 fn deepest_topics_do_no_harm_as_wills() {
     let scene = Scene::start();
     for version in Version::ALL {
@@ -137,8 +136,15 @@ fn deepest_topics_do_no_harm_as_wills() {
                 peer.send(Connect::new(version, "attacker").will(will));
                 match peer.recv_within(PROMPTLY) {
                     Received::Packet(Packet::Connack(connack)) => {
-                        let expected = [reason::SUCCESS, reason::TOPIC_NAME_INVALID];
-                        assert!(expected.contains(&connack.reason), "{connack:?}");
+                        // 3.1.1 has no code for it.
+                        let refused = match version {
+                            Version::V311 => {
+                                [reason::V311_SERVER_UNAVAILABLE, reason::V311_NOT_AUTHORIZED]
+                            }
+                            Version::V5 => [reason::TOPIC_NAME_INVALID, reason::QUOTA_EXCEEDED],
+                        };
+                        let accepted = connack.reason == reason::SUCCESS;
+                        assert!(accepted || refused.contains(&connack.reason), "{connack:?}");
                     }
                     Received::Closed => {}
                     other => panic!("{other:?}"),
