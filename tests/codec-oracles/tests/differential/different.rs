@@ -67,16 +67,10 @@ const DIFFERENT: &[Different] = &[
     },
     Different {
         oracle: Oracle::Mqttbytes,
-        parts: &["user_name"],
-        why: "[MQTT3-3.1.2-19]: \"If the User Name Flag is set to 1, a user name MUST be present\"; \
-              it may be the empty string, which is not the same as none",
-        examples: &[(V3_1_1, "10 | s:MQTT 04 82 0000 s:c s:")],
-    },
-    Different {
-        oracle: Oracle::Mqttbytes,
-        parts: &["password", "secrets"],
-        why: "Section 3.1.3.5 of 3.1.1: \"0 to 65535 bytes of binary data\"; no byte is not the same \
-              as no password",
-        examples: &[(V3_1_1, "10 | s:MQTT 04 C2 0000 s:c s:u s:")],
+        parts: &["password", "secrets", "user_name"],
+        why: "[MQTT3-3.1.2-19] [MQTT3-3.1.2-21]: a flag that is set means that the field is \
+              present; it may be empty (section 3.1.3.5: \"0 to 65535 bytes\"), which is not the \
+              same as none",
+        examples: &[(V3_1_1, "10 | s:MQTT 04 C2 0000 s:c s: s:")],
     },
 ];

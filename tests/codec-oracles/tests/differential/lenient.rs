@@ -306,6 +306,7 @@ const LENIENT: &[Lenient] = &[
         why: "Section 3.15.2.2.2: \"It is a Protocol Error to omit the Authentication Method\"",
         examples: &[
             (V5, "F0 | 18 [ ]", &[RmqttCodec]),
+            (V5, "F0 | 00 [ ]", &[RmqttCodec, MqttProtocolCore, Mqtt5Protocol]),
         ],
     },
     Lenient {
@@ -340,6 +341,8 @@ const LENIENT: &[Lenient] = &[
             (V3_1_1, "20 | 00 06", &[RmqttCodec]),
             (V3_1_1, "90 | 0001 87", &[Mqtt5Protocol]),
             (V5, "F0 | 01 [ 15 s:m ]", &[Mqtt5Protocol]),
+            (V5, "F0 | 88", &[Mqtt5Protocol]),
+            (V5, "E0 | 8C", &[RmqttCodec]),
         ],
     },
 ];
