@@ -22,6 +22,7 @@ use crate::origin::ConnectionOrigin;
 use crate::outbound_buffer::OutboundBuffer;
 use crate::shard::Exchange;
 use crate::topic_alias::{InboundAliases, OutboundAliases};
+use crate::unhandled::Unhandled;
 
 pub(crate) struct Connection {
     pub(crate) generation: u32,
@@ -40,9 +41,10 @@ pub(crate) struct Connection {
     pub(crate) keep_alive_seconds: u16,
     /// The largest packet the client takes.
     pub(crate) maximum_packet_size_bytes: u32,
+    /// When it gave its last sign of life.
     pub(crate) last_received: Time,
-    /// Bytes received and not handled: a part of a packet, or all that came while held back.
-    pub(crate) unhandled: Vec<u8>,
+    /// A part of a packet, or all that came while held back.
+    pub(crate) unhandled: Unhandled,
     pub(crate) outbound: OutboundBuffer,
     pub(crate) inbound_aliases: InboundAliases,
     /// Present if the client wants aliases.
@@ -124,7 +126,7 @@ impl Connection {
             keep_alive_seconds: 0,
             maximum_packet_size_bytes: u32::MAX,
             last_received: now,
-            unhandled: Vec::new(),
+            unhandled: Unhandled::default(),
             outbound: OutboundBuffer::default(),
             inbound_aliases: InboundAliases::default(),
             outbound_aliases: None,

@@ -61,6 +61,7 @@ mod subscription;
 mod subscription_index;
 mod timer_wheel;
 mod topic_alias;
+mod unhandled;
 
 pub use counters::{Counters, DropReason, Gauges};
 pub use key::{ConnectionKey, ShardId};

@@ -16,12 +16,14 @@ pub struct Limits {
     pub maximum_client_id_bytes: u16,
     /// QoS 1 and 2 publications an MQTT 5 client may have unacknowledged towards the broker.
     pub receive_maximum: NonZeroU16,
-    /// Aliases a client may set up on a connection.
+    /// Aliases a client may set up on a connection. Their topics together may have as many bytes
+    /// as a packet.
     pub topic_alias_maximum: u16,
     /// Aliases the broker sets up towards a client, at most; the client's own maximum binds too.
     pub outbound_topic_alias_maximum: u16,
     /// QoS 1 and 2 deliveries in flight to one session, at most; the client's Receive Maximum
-    /// binds too. MQTT 3.1.1 clients cannot announce one.
+    /// binds too. MQTT 3.1.1 clients cannot announce one. Above 32,767, half of the Packet
+    /// Identifiers, it is 32,767.
     pub maximum_inflight: NonZeroU16,
     /// Messages that wait in one session, in count…
     pub session_queue_messages: u32,
@@ -30,6 +32,9 @@ pub struct Limits {
     /// Encoded bytes that wait for one connection's socket, at most. QoS 0 beyond it is shed;
     /// QoS 1 and 2 wait in the session's queue.
     pub outbound_buffer_bytes: u32,
+    /// What waits for all sockets together, over all shards. Beyond it no connection may have more
+    /// than 64 KiB waiting, so that many clients that do not read cost little each.
+    pub total_outbound_bytes: u64,
     /// How long, in milliseconds, publishers are held back for a subscriber that is behind but
     /// catching up, before its overflow is shed. 0 turns it off.
     pub backpressure_milliseconds: u32,
@@ -41,8 +46,10 @@ pub struct Limits {
     pub maximum_connections: u32,
     /// Sessions at once, connected or not, over all shards.
     pub maximum_sessions: u32,
-    /// Subscriptions of one session.
+    /// Subscriptions of one session, in count…
     pub maximum_subscriptions_per_session: u32,
+    /// …and in bytes of their topic filters.
+    pub maximum_subscription_bytes_per_session: u64,
     /// Retained messages, in count over all shards…
     pub maximum_retained_messages: u64,
     /// …and in bytes of topic, properties and payload.
@@ -98,12 +105,14 @@ impl Default for Limits {
             session_queue_messages: 1000,
             session_queue_bytes: 16 * 1024 * 1024,
             outbound_buffer_bytes: 1024 * 1024,
+            total_outbound_bytes: 512 * 1024 * 1024,
             backpressure_milliseconds: 100,
             maximum_session_expiry_seconds: u32::MAX,
             v311_session_expiry_seconds: 7 * 24 * 3600,
             maximum_connections: 100_000,
             maximum_sessions: 1_000_000,
             maximum_subscriptions_per_session: 100_000,
+            maximum_subscription_bytes_per_session: 16 * 1024 * 1024,
             maximum_retained_messages: 10_000_000,
             maximum_retained_bytes: 4 * 1024 * 1024 * 1024,
             authentication_bytes: 64 * 1024,

@@ -41,6 +41,8 @@ struct SharedPayload {
     at: usize,
     message: Arc<Message>,
     sent: usize,
+    /// What it counts for in [`BufferPool::lent`].
+    charge: usize,
 }
 
 impl OutboundBuffer {
@@ -51,32 +53,35 @@ impl OutboundBuffer {
     /// Appends what `write` adds to the run.
     pub(crate) fn append(&mut self, pool: &mut BufferPool, write: impl FnOnce(&mut Vec<u8>)) {
         self.make_room(pool);
-        let before = self.run.len();
+        let (before, capacity) = (self.run.len(), self.run.capacity());
         write(&mut self.run);
         self.pending += self.run.len() - before;
+        pool.lent += self.run.capacity() - capacity;
     }
 
     /// Appends bytes that are encoded already.
     pub(crate) fn append_bytes(&mut self, pool: &mut BufferPool, bytes: &[u8]) {
-        self.make_room(pool);
-        self.run.extend_from_slice(bytes);
-        self.pending += bytes.len();
+        self.append(pool, |run| run.extend_from_slice(bytes));
     }
 
     /// Appends the payload of `message` without copying it.
-    pub(crate) fn append_payload(&mut self, message: Arc<Message>) {
+    pub(crate) fn append_payload(&mut self, pool: &mut BufferPool, message: Arc<Message>) {
         let bytes = message.payload().len();
         if bytes == 0 {
             return;
         }
         self.pending += bytes;
         let at = self.run.len();
+        // Those who have it share its cost: together the first hundred count for five of it.
+        let charge = bytes / Arc::strong_count(&message);
+        pool.lent += charge;
         self.shared
             .get_or_insert_default()
             .push_back(SharedPayload {
                 at,
                 message,
                 sent: 0,
+                charge,
             });
     }
 
@@ -126,6 +131,7 @@ impl OutboundBuffer {
                 if self.sent < front.at || front.sent < front.message.payload().len() {
                     return;
                 }
+                pool.lent -= front.charge;
                 shared.pop_front();
             }
             self.shared = None;
@@ -141,7 +147,9 @@ impl OutboundBuffer {
         pool.give_back(std::mem::take(&mut self.run));
         self.sent = 0;
         self.pending = 0;
-        self.shared = None;
+        for shared in self.shared.take().into_iter().flat_map(|shared| *shared) {
+            pool.lent -= shared.charge;
+        }
     }
 
     fn make_room(&mut self, pool: &mut BufferPool) {
@@ -164,21 +172,31 @@ impl OutboundBuffer {
 pub(crate) struct BufferPool {
     runs: Vec<Vec<u8>>,
     bytes: usize,
+    /// The memory of all buffers that took runs from here.
+    lent: usize,
 }
 
 impl BufferPool {
+    /// About how much memory waits to be sent: the runs of all buffers and the payloads they hold.
+    pub(crate) fn lent(&self) -> usize {
+        self.lent
+    }
+
     fn take(&mut self) -> Vec<u8> {
-        match self.runs.pop() {
+        let run = match self.runs.pop() {
             Some(run) => {
                 self.bytes -= run.capacity();
                 run
             }
             None => Vec::with_capacity(512),
-        }
+        };
+        self.lent += run.capacity();
+        run
     }
 
     fn give_back(&mut self, mut run: Vec<u8>) {
         let capacity = run.capacity();
+        self.lent -= capacity;
         if capacity == 0
             || capacity > POOLED_BYTES
             || self.runs.len() == POOL_RUNS
@@ -224,10 +242,11 @@ mod tests {
             let mut pool = BufferPool::default();
             let mut buffer = OutboundBuffer::default();
             buffer.append_bytes(&mut pool, b"ab");
-            buffer.append_payload(message(b"CDE"));
-            buffer.append_payload(message(b"F"));
+            buffer.append_payload(&mut pool, message(b"CDE"));
+            buffer.append_payload(&mut pool, message(b"F"));
             buffer.append(&mut pool, |run| run.extend_from_slice(b"gh"));
-            buffer.append_payload(message(b"I"));
+            buffer.append_payload(&mut pool, message(b"I"));
+            assert!(pool.lent() >= buffer.pending());
             let mut sent = Vec::new();
             while buffer.pending() > 0 {
                 let bytes = all(&buffer);
@@ -238,6 +257,7 @@ mod tests {
             }
             assert_eq!(sent, b"abCDEFghI", "step {step}");
             assert_eq!(pool.runs.len(), 1, "the run went back");
+            assert_eq!(pool.lent(), 0);
         }
     }
 

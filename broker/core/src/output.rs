@@ -252,8 +252,6 @@ pub enum ProtocolError {
     NoTopic,
     /// More publications unacknowledged than the Receive Maximum.
     ReceiveMaximumExceeded,
-    /// [MQTT-2.2.1-3]: PUBLISH with a Packet Identifier still in use.
-    PacketIdentifierInUse,
     /// An acknowledgement of the wrong kind for the exchange it names.
     AcknowledgementMismatch,
     /// [MQTT-3.8.3-4]: No Local on a shared subscription.
@@ -262,10 +260,10 @@ pub enum ProtocolError {
     SessionExpiryRaisedFromZero,
     /// [MQTT-4.12.0-6 and 4.12.1-1]: AUTH where no authentication method was agreed or another was.
     AuthNotExpected,
-    /// More bytes before authentication than allowed.
-    TooMuchBeforeConnect,
-    /// [MQTT-3.1.2-20..22 on 3.1.1] and the like: an empty Client Identifier with Clean Session 0.
-    TopicTooDeep,
+    /// The topics that its Topic Aliases stand for are longer together than a packet may be.
+    AliasedTopicsTooLong,
+    /// [MQTT-3.1.2-24]: what answers the packet is larger than the client's Maximum Packet Size.
+    AnswerTooLarge,
 }
 
 impl ProtocolError {
@@ -278,15 +276,14 @@ impl ProtocolError {
             | ProtocolError::PacketFromServer
             | ProtocolError::SubscriptionIdentifierFromClient
             | ProtocolError::NoTopic
-            | ProtocolError::PacketIdentifierInUse
             | ProtocolError::AcknowledgementMismatch
             | ProtocolError::NoLocalOnSharedSubscription
             | ProtocolError::SessionExpiryRaisedFromZero
             | ProtocolError::AuthNotExpected => ReasonCode::ProtocolError,
             ProtocolError::TopicAliasInvalid => ReasonCode::TopicAliasInvalid,
             ProtocolError::ReceiveMaximumExceeded => ReasonCode::ReceiveMaximumExceeded,
-            ProtocolError::TooMuchBeforeConnect => ReasonCode::QuotaExceeded,
-            ProtocolError::TopicTooDeep => ReasonCode::TopicNameInvalid,
+            ProtocolError::AliasedTopicsTooLong => ReasonCode::QuotaExceeded,
+            ProtocolError::AnswerTooLarge => ReasonCode::PacketTooLarge,
         }
     }
 }
@@ -307,7 +304,6 @@ impl fmt::Display for ProtocolError {
             ProtocolError::ReceiveMaximumExceeded => {
                 "more publications are unacknowledged than the Receive Maximum allows"
             }
-            ProtocolError::PacketIdentifierInUse => "the Packet Identifier is still in use",
             ProtocolError::AcknowledgementMismatch => {
                 "the acknowledgement does not fit the QoS of the message it names"
             }
@@ -318,8 +314,12 @@ impl fmt::Display for ProtocolError {
                 "DISCONNECT cannot raise a Session Expiry Interval of zero"
             }
             ProtocolError::AuthNotExpected => "AUTH without the agreed authentication method",
-            ProtocolError::TooMuchBeforeConnect => "too many bytes before CONNECT was accepted",
-            ProtocolError::TopicTooDeep => "the topic has more levels than this broker accepts",
+            ProtocolError::AliasedTopicsTooLong => {
+                "the topics of all Topic Aliases together are longer than a packet may be"
+            }
+            ProtocolError::AnswerTooLarge => {
+                "the answer would exceed the client's Maximum Packet Size; send less in one packet"
+            }
         })
     }
 }

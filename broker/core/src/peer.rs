@@ -34,7 +34,7 @@ impl PeerBatch {
 }
 
 /// A connection that publishes, wherever it is.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) struct Publisher {
     pub(crate) shard: ShardId,
     pub(crate) connection: ConnectionKey,
@@ -48,7 +48,7 @@ pub(crate) struct Receipt {
 }
 
 /// A member of a shared subscription.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) struct MemberKey {
     pub(crate) shard: ShardId,
     pub(crate) session: SessionKey,
@@ -98,7 +98,6 @@ pub(crate) enum PeerMessage {
     Join {
         group: Arc<str>,
         member: SessionKey,
-        terms: MemberTerms,
         token: u32,
     },
     /// It leaves it.

@@ -23,8 +23,8 @@ pub(crate) struct ReplayRequest {
     pub(crate) filter: Arc<str>,
     pub(crate) maximum_qos: QoS,
     pub(crate) subscription_identifier: Option<u32>,
-    /// What [`Overtaken::now`] was when it was asked for first: from then on newer messages go to
-    /// the session.
+    /// What [`Overtaken::now`] was when it was asked for first on this connection: from then on
+    /// newer messages go to the session.
     pub(crate) since: u64,
 }
 
@@ -55,6 +55,13 @@ impl ReplayRequests {
         let (_, request) = self.in_order.pop_first()?;
         self.by_filter.remove(&request.filter);
         Some(request)
+    }
+
+    /// All of them are as if asked for at `now`.
+    pub(crate) fn begin_at(&mut self, now: u64) {
+        for request in self.in_order.values_mut() {
+            request.since = now;
+        }
     }
 
     /// The filter was unsubscribed from. Returns whether it waited.

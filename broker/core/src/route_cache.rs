@@ -14,6 +14,9 @@ const PLACES: usize = 4096;
 /// All entries together have at most so many bytes; then they begin anew.
 const MOST_BYTES: usize = 16 * 1024 * 1024;
 
+/// The generation of an entry whose route is taken out.
+const TAKEN: u64 = u64::MAX;
+
 /// Who gets it, sorted by subscriber, so that a session with several matching subscriptions
 /// stands in one run.
 pub(crate) type Route = Vec<(Subscriber, Subscription)>;
@@ -61,7 +64,8 @@ impl RouteCache {
         }
     }
 
-    /// Takes the route of `topic` out; [`put_back`](Self::put_back) returns it.
+    /// Takes the route of `topic` out; [`put_back`](Self::put_back) returns it. Until then, and if
+    /// that should never come, the topic has none.
     pub(crate) fn take(&mut self, at: PlaceOf, topic: &str, generation: u64) -> Option<Route> {
         let place = &mut self.places[at.place];
         if place.hash != at.hash || place.generation != generation {
@@ -71,15 +75,18 @@ impl RouteCache {
             .entry
             .as_mut()
             .filter(|entry| *entry.topic == *topic)?;
+        place.generation = TAKEN;
         Some(std::mem::take(&mut entry.route))
     }
 
-    pub(crate) fn put_back(&mut self, at: PlaceOf, route: Route) {
+    /// `generation` is what it was taken at.
+    pub(crate) fn put_back(&mut self, at: PlaceOf, route: Route, generation: u64) {
         let place = &mut self.places[at.place];
-        if place.hash == at.hash
+        if place.generation == TAKEN
             && let Some(entry) = &mut place.entry
         {
             entry.route = route;
+            place.generation = generation;
         }
     }
 

@@ -34,9 +34,12 @@ pub(crate) struct Group {
     /// Sessions of this shard among the members: their terms are kept here too, for deliveries
     /// that the home assigns.
     pub(crate) local: BTreeMap<crate::key::SessionKey, MemberTerms>,
-    /// All members, where this shard is the home.
-    members: Vec<Member>,
-    /// Where the next search for a member begins.
+    /// All members, where this shard is the home, and the place of each in `online` while it is
+    /// there.
+    members: BTreeMap<MemberKey, Option<usize>>,
+    /// Those with a connection, among whom a message's member is chosen.
+    online: Vec<Member>,
+    /// Where in `online` the next search begins.
     turn: usize,
     /// Messages that wait for any member.
     backlog: VecDeque<Arc<Message>>,
@@ -46,8 +49,6 @@ pub(crate) struct Group {
 #[derive(Debug)]
 struct Member {
     key: MemberKey,
-    terms: MemberTerms,
-    online: bool,
     /// Assigned and not settled.
     outstanding: u32,
 }
@@ -68,7 +69,8 @@ impl SharedSubscriptions {
         let group = Group {
             name: Arc::clone(name),
             local: BTreeMap::new(),
-            members: Vec::new(),
+            members: BTreeMap::new(),
+            online: Vec::new(),
             turn: 0,
             backlog: VecDeque::new(),
             backlog_bytes: 0,
@@ -138,48 +140,53 @@ impl Group {
     }
 
     /// A new member is not chosen before it is online.
-    pub(crate) fn join(&mut self, key: MemberKey, terms: MemberTerms) {
-        match self.members.iter_mut().find(|member| member.key == key) {
-            Some(member) => member.terms = terms,
-            None => {
-                self.members.push(Member {
-                    key,
-                    terms,
-                    online: false,
-                    outstanding: 0,
-                });
-            }
-        }
+    pub(crate) fn join(&mut self, key: MemberKey) {
+        self.members.entry(key).or_default();
     }
 
     pub(crate) fn leave(&mut self, key: MemberKey) {
-        self.members.retain(|member| member.key != key);
+        self.set_online(key, false);
+        self.members.remove(&key);
     }
 
+    /// A member's connection came or went.
     pub(crate) fn set_online(&mut self, key: MemberKey, online: bool) {
-        if let Some(member) = self.members.iter_mut().find(|member| member.key == key)
-            && member.online != online
-        {
-            member.online = online;
-            member.outstanding = 0;
+        let Some(place) = self.members.get_mut(&key) else {
+            return;
+        };
+        match (*place, online) {
+            (None, true) => {
+                *place = Some(self.online.len());
+                let outstanding = 0;
+                self.online.push(Member { key, outstanding });
+            }
+            (Some(gone), false) => {
+                *place = None;
+                self.online.swap_remove(gone);
+                if let Some(moved) = self.online.get(gone) {
+                    self.members.insert(moved.key, Some(gone));
+                }
+            }
+            (None, false) | (Some(_), true) => {}
         }
     }
 
     pub(crate) fn settled(&mut self, key: MemberKey) {
-        if let Some(member) = self.members.iter_mut().find(|member| member.key == key) {
+        if let Some(Some(place)) = self.members.get(&key) {
+            let member = &mut self.online[*place];
             member.outstanding = member.outstanding.saturating_sub(1);
         }
     }
 
     pub(crate) fn has_online_members(&self) -> bool {
-        self.members.iter().any(|member| member.online)
+        !self.online.is_empty()
     }
 
     /// Whether some member could be sent a message at once.
     pub(crate) fn any_has_room(&self, has_room: impl Fn(MemberKey, u32) -> bool) -> bool {
-        self.members
+        self.online
             .iter()
-            .any(|member| member.online && has_room(member.key, member.outstanding))
+            .any(|member| has_room(member.key, member.outstanding))
     }
 
     /// The member that gets the next message, if one is there: one with room before one without,
@@ -190,44 +197,36 @@ impl Group {
         strategy: SharedSubscriptionStrategy,
         has_room: impl Fn(MemberKey, u32) -> bool,
         key_hash: impl FnOnce() -> u64,
-    ) -> Option<(MemberKey, MemberTerms)> {
-        let count = self.members.len();
+    ) -> Option<MemberKey> {
+        let count = self.online.len();
         let turn = self.turn;
-        let members = &self.members;
-        let mut online = (0..count)
-            .map(|step| (turn + step) % count)
-            .filter(|index| members[*index].online);
-        let index = match strategy {
-            SharedSubscriptionStrategy::RoundRobin => {
-                let mut first = None;
-                let with_room = online.find(|index| {
-                    first.get_or_insert(*index);
-                    has_room(members[*index].key, members[*index].outstanding)
-                });
-                with_room.or(first)
-            }
+        let online = &self.online;
+        // The turn may point behind the last, who left.
+        let mut places = (0..count).map(|step| (turn + step) % count);
+        let place = match strategy {
+            SharedSubscriptionStrategy::RoundRobin => places
+                .find(|place| has_room(online[*place].key, online[*place].outstanding))
+                .or_else(|| (count > 0).then(|| turn % count)),
             SharedSubscriptionStrategy::LeastInflight => {
-                online.min_by_key(|index| members[*index].outstanding)
+                places.min_by_key(|place| online[*place].outstanding)
             }
             SharedSubscriptionStrategy::Sticky => self.stickiest(key_hash()),
         }?;
-        self.turn = (index + 1) % count;
-        let member = &mut self.members[index];
+        self.turn = (place + 1) % count;
+        let member = &mut self.online[place];
         member.outstanding = member.outstanding.saturating_add(1);
-        Some((member.key, member.terms))
+        Some(member.key)
     }
 
     /// Rendezvous hashing: when a member comes or goes, only the keys that are its own move.
     fn stickiest(&self, key_hash: u64) -> Option<usize> {
-        (0..self.members.len())
-            .filter(|index| self.members[*index].online)
-            .max_by_key(|index| {
-                let member = self.members[*index].key;
-                let identity = u64::from(member.shard.0) << 48
-                    ^ u64::from(member.session.index) << 20
-                    ^ u64::from(member.session.generation);
-                mix(key_hash ^ mix(identity))
-            })
+        (0..self.online.len()).max_by_key(|place| {
+            let member = self.online[*place].key;
+            let identity = u64::from(member.shard.0) << 48
+                ^ u64::from(member.session.index) << 20
+                ^ u64::from(member.session.generation);
+            mix(key_hash ^ mix(identity))
+        })
     }
 
     fn wait(&mut self, message: Arc<Message>, limits: &Limits) -> bool {
@@ -265,7 +264,6 @@ fn mix(mut x: u64) -> u64 {
 mod tests {
     use super::*;
     use crate::key::{SessionKey, ShardId};
-    use nexum_types::QoS;
 
     fn member(n: u32) -> MemberKey {
         MemberKey {
@@ -280,14 +278,9 @@ mod tests {
     fn group(members: u32) -> Group {
         let mut groups = SharedSubscriptions::default();
         let id = groups.find_or_create(&Arc::from("g/a"));
-        let terms = MemberTerms {
-            maximum_qos: QoS::AtLeastOnce,
-            retain_as_published: false,
-            subscription_identifier: None,
-        };
         let mut group = groups.groups.remove(id.0 as usize);
         for n in 0..members {
-            group.join(member(n), terms);
+            group.join(member(n));
             group.set_online(member(n), true);
         }
         group
@@ -296,7 +289,7 @@ mod tests {
     fn chosen(group: &mut Group, strategy: SharedSubscriptionStrategy, key: u64) -> Option<u32> {
         group
             .choose(strategy, |_, _| true, || key)
-            .map(|(member, _)| member.session.index)
+            .map(|member| member.session.index)
     }
 
     #[test]

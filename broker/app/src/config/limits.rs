@@ -44,12 +44,14 @@ pub(super) fn read(reader: &mut Reader<'_>, config: &mut Config) {
         session_queue_messages,
         session_queue_bytes,
         outbound_buffer_bytes,
+        total_outbound_bytes,
         backpressure_milliseconds,
         maximum_session_expiry_seconds,
         v311_session_expiry_seconds,
         maximum_connections,
         maximum_sessions,
         maximum_subscriptions_per_session,
+        maximum_subscription_bytes_per_session,
         maximum_retained_messages,
         maximum_retained_bytes,
         authentication_bytes,
@@ -85,6 +87,7 @@ pub(super) fn read(reader: &mut Reader<'_>, config: &mut Config) {
         seconds authentication_timeout_seconds 1..=3600;
         seconds server_keep_alive_seconds 0..=U16;
         bytes outbound_buffer_bytes KIB..=GIB;
+        bytes total_outbound_bytes MIB..=TIB;
         milliseconds backpressure_milliseconds 0..=60_000;
 
         bytes maximum_packet_size_bytes KIB..=268_435_460;
@@ -98,7 +101,8 @@ pub(super) fn read(reader: &mut Reader<'_>, config: &mut Config) {
         seconds maximum_session_expiry_seconds 0..=U32;
         seconds v311_session_expiry_seconds 0..=U32;
         count maximum_subscriptions_per_session 1..=U32;
-        count maximum_inflight 1..=U16;
+        bytes maximum_subscription_bytes_per_session KIB..=TIB;
+        count maximum_inflight 1..=32_767;
         count session_queue_messages 1..=U32;
         bytes session_queue_bytes KIB..=TIB;
 

@@ -25,6 +25,9 @@ const SPARSE: usize = 4;
 /// …and never so long that an identifier could stand in it twice.
 const WINDOW_MAXIMUM: usize = 60_000;
 
+/// Exchanges open at once, at most: half of the identifiers, so that a free one is never far.
+pub(crate) const MOST_OPEN: u16 = 32_767;
+
 /// What an exchange waits for.
 #[expect(clippy::enum_variant_names, reason = "they are named for the packets")]
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -93,22 +96,24 @@ impl Inflight {
     /// Begins an exchange under the next free identifier.
     ///
     /// # Panics
-    /// If 65,535 are open already; the send quota is smaller.
+    /// If [`MOST_OPEN`] are open already; the send quota is not larger.
     pub(crate) fn begin(&mut self, exchange: Exchange) -> PacketIdentifier {
         assert!(
-            self.open < usize::from(u16::MAX),
+            self.open < usize::from(MOST_OPEN),
             "the send quota bounds the exchanges"
         );
-        let in_window = self.open - self.stragglers.len();
-        if self.window.len() > (SPARSE * in_window + 64).min(WINDOW_MAXIMUM) {
-            self.move_front_out();
-        }
-        let mut id = self.next_identifier();
-        while self.straggler_positions.contains_key(&id) {
+        let id = loop {
+            let in_window = self.open - self.stragglers.len();
+            if self.window.len() > (SPARSE * in_window + 64).min(WINDOW_MAXIMUM) {
+                self.move_front_out();
+            }
+            let id = self.next_identifier();
+            if !self.straggler_positions.contains_key(&id) {
+                break id;
+            }
             self.window.push_back(None);
             self.trim();
-            id = self.next_identifier();
-        }
+        };
         self.window.push_back(Some(exchange));
         self.open += 1;
         id
@@ -154,6 +159,15 @@ impl Inflight {
             self.identifier_at(index),
             exchange,
         ))
+    }
+
+    /// Where an exchange stands in the order of [`first_from`](Self::first_from).
+    pub(crate) fn position(&self, id: PacketIdentifier) -> Option<u64> {
+        let index = usize::from(id.steps_since(self.front));
+        if self.window.get(index).is_some_and(Option::is_some) {
+            return Some(self.passed + index as u64);
+        }
+        self.straggler_positions.get(&id).copied()
     }
 
     /// What would be sent again, in no order.
@@ -345,6 +359,27 @@ mod tests {
             Acknowledged::Unknown
         ));
         assert_eq!(inflight.len(), 1);
+    }
+
+    #[test]
+    fn as_many_as_may_be_open_have_identifiers_of_their_own() {
+        let mut inflight = Inflight::new();
+        let mut open: VecDeque<PacketIdentifier> = VecDeque::new();
+        for n in 0..400_000_usize {
+            if open.len() == usize::from(MOST_OPEN) {
+                // One in a while from near the front, most from the back.
+                let at = if n % 100 == 0 { 10 } else { open.len() - 2 };
+                let id = open.remove(at).expect("it is long");
+                assert!(matches!(
+                    inflight.complete(id, Awaiting::PubAck),
+                    Acknowledged::Completed(None)
+                ));
+            }
+            open.push_back(inflight.begin(qos1()));
+        }
+        let distinct: BTreeSet<_> = open.iter().collect();
+        assert_eq!(distinct.len(), open.len());
+        assert_eq!(inflight.len(), open.len());
     }
 
     proptest! {

@@ -11,7 +11,7 @@ use std::collections::{BTreeSet, VecDeque};
 use std::sync::Arc;
 use std::time::Duration;
 
-use nexum_types::{ClientId, Message, QoS, Time};
+use nexum_types::{ClientId, Message, PacketIdentifier, QoS, Time};
 use smallvec::SmallVec;
 
 use crate::key::ConnectionKey;
@@ -65,6 +65,8 @@ pub(crate) struct Session {
     pub(crate) watched_at: Option<Time>,
     pub(crate) subscriptions: BTreeSet<FilterId>,
     pub(crate) shared_subscriptions: BTreeSet<GroupId>,
+    /// Bytes of the filters of both, with the names of the groups.
+    pub(crate) subscription_bytes: u64,
     /// QoS 1 and 2 towards the client.
     pub(crate) inflight: Inflight,
     /// Deliveries in flight that were sent on the present connection, and so use up its quota.
@@ -88,7 +90,7 @@ pub(crate) struct Session {
     /// Those that wait until some of these are done; `None` is almost always.
     pub(crate) replay_requests: Option<Box<ReplayRequests>>,
     /// Publishers held back until this session has caught up.
-    pub(crate) held_publishers: Vec<Publisher>,
+    pub(crate) held_publishers: BTreeSet<Publisher>,
     /// Since when the first of them is.
     pub(crate) held_since: Time,
     /// Until when this session may not hold publishers back: it was too slow the last time.
@@ -117,6 +119,7 @@ impl Session {
             watched_at: None,
             subscriptions: BTreeSet::new(),
             shared_subscriptions: BTreeSet::new(),
+            subscription_bytes: 0,
             inflight: Inflight::new(),
             quota_used: 0,
             quota: 0,
@@ -129,7 +132,7 @@ impl Session {
             will: None,
             replays: VecDeque::new(),
             replay_requests: None,
-            held_publishers: Vec::new(),
+            held_publishers: BTreeSet::new(),
             held_since: Time::ZERO,
             no_backpressure_until: Time::ZERO,
         }
@@ -175,6 +178,19 @@ impl Session {
     /// Whether retained messages are still to be sent.
     pub(crate) fn wants_replay(&self) -> bool {
         !self.replays.is_empty() || self.replay_requests.is_some()
+    }
+
+    /// PUBACK or PUBCOMP, or PUBREC with an error: the exchange is over. Its place in the quota is
+    /// free, unless it was not sent again on this connection yet and so took none.
+    pub(crate) fn complete(&mut self, id: PacketIdentifier, awaiting: Awaiting) -> Acknowledged {
+        let took_quota = self
+            .resend_from
+            .is_none_or(|from| self.inflight.position(id).is_some_and(|at| at < from));
+        let acknowledged = self.inflight.complete(id, awaiting);
+        if took_quota && matches!(acknowledged, Acknowledged::Completed(_)) {
+            self.quota_used -= 1;
+        }
+        acknowledged
     }
 
     pub(crate) fn enqueue(&mut self, delivery: Delivery, limits: &Limits) -> Enqueued {

@@ -18,10 +18,7 @@ impl Shard {
         now: Time,
     ) {
         let state = &mut self.sessions[session as usize];
-        match state
-            .inflight
-            .complete(ack.packet_identifier, Awaiting::PubAck)
-        {
+        match state.complete(ack.packet_identifier, Awaiting::PubAck) {
             Acknowledged::Completed(delivery) => self.on_completed(session, delivery, now),
             Acknowledged::Mismatch => {
                 self.on_protocol_error(key, ProtocolError::AcknowledgementMismatch, now);
@@ -42,7 +39,7 @@ impl Shard {
         let id = ack.packet_identifier;
         let state = &mut self.sessions[session as usize];
         let acknowledged = if ack.reason_code.is_error() {
-            state.inflight.complete(id, Awaiting::PubRec)
+            state.complete(id, Awaiting::PubRec)
         } else {
             state.inflight.receive(id)
         };
@@ -93,10 +90,7 @@ impl Shard {
         now: Time,
     ) {
         let state = &mut self.sessions[session as usize];
-        match state
-            .inflight
-            .complete(ack.packet_identifier, Awaiting::PubComp)
-        {
+        match state.complete(ack.packet_identifier, Awaiting::PubComp) {
             Acknowledged::Completed(delivery) => self.on_completed(session, delivery, now),
             Acknowledged::Mismatch => {
                 self.on_protocol_error(key, ProtocolError::AcknowledgementMismatch, now);
@@ -105,12 +99,10 @@ impl Shard {
         }
     }
 
-    /// An exchange is over: its quota and its bytes are free, and the next may begin.
+    /// An exchange is over: its bytes are free, and the next may begin.
     fn on_completed(&mut self, session: u32, delivery: Option<Delivery>, now: Time) {
-        let state = &mut self.sessions[session as usize];
-        state.quota_used = state.quota_used.saturating_sub(1);
         if let Some(delivery) = delivery {
-            state.release_bytes(&delivery);
+            self.sessions[session as usize].release_bytes(&delivery);
             self.on_group_delivery_settled(session, &delivery, now);
         }
         let state = &self.sessions[session as usize];

@@ -15,6 +15,7 @@ use crate::key::ConnectionKey;
 use crate::origin::{AuthenticationOutcome, ConnectionOrigin, Credentials, ExchangeStep};
 use crate::output::{DisconnectCause, Event, Output};
 use crate::session::Session;
+use crate::session::inflight::MOST_OPEN;
 use crate::topic_alias::OutboundAliases;
 
 /// What the broker grants of what CONNECT asked for.
@@ -222,7 +223,8 @@ impl Shard {
         state.quota = admission
             .receive_maximum
             .min(self.limits.maximum_inflight)
-            .get();
+            .get()
+            .min(MOST_OPEN);
         state.quota_used = 0;
         state.received_before = state.received.len() as u16;
         // [MQTT-4.4.0-1] [MQTT3-4.4.0-1]
@@ -253,6 +255,7 @@ impl Shard {
             address,
             session_present,
         });
+        self.resume_replays(session);
         self.on_session_online(session, now);
         self.pump(session, now);
     }

@@ -23,6 +23,8 @@ use crate::topic_alias::OutboundTopic;
 const PUMP_UNTIL_BYTES: usize = 256 * 1024;
 /// …and goes on when so few are left.
 const PUMP_AGAIN_BYTES: usize = 64 * 1024;
+/// What may wait for one socket while all together hold more than they may.
+const CROWDED_BYTES: usize = 64 * 1024;
 /// A session that was too slow to be waited for is not waited for again for so long.
 const BACKPRESSURE_RECOVERY: Duration = Duration::from_secs(10);
 
@@ -138,6 +140,7 @@ impl Shard {
         let qos = parts.qos.min(terms.maximum_qos);
         // [MQTT-3.3.1-12] [MQTT-3.3.1-13] [MQTT3-3.3.1-9]
         let retain = parts.retain && terms.retain_as_published;
+        let most = self.outbound_limit();
         let state = &mut self.sessions[session as usize];
         let Some(key) = state.connection else {
             if qos == QoS::AtMostOnce {
@@ -145,7 +148,6 @@ impl Shard {
             }
             return self.wait_in_queue(session, terms, qos, retain, publication, now);
         };
-        let most = self.limits.outbound_buffer_bytes as usize;
         let pending = self.connections[key.index as usize].outbound.pending();
         if qos == QoS::AtMostOnce {
             if pending >= most {
@@ -194,6 +196,17 @@ impl Shard {
         }
         if (pending + parts.payload.len()) * 2 > most {
             self.hold_publisher(session, publication.source, now);
+        }
+    }
+
+    /// How many bytes may wait for one socket now.
+    pub(super) fn outbound_limit(&self) -> usize {
+        let most = self.limits.outbound_buffer_bytes as usize;
+        let total = self.limits.total_outbound_bytes / u64::from(self.shards);
+        if self.pool.lent() as u64 <= total {
+            most
+        } else {
+            most.min(CROWDED_BYTES)
         }
     }
 
@@ -269,7 +282,7 @@ impl Shard {
             let at = now + Duration::from_millis(u64::from(patience));
             self.wheel.arm(at, Timer::Backpressure(key));
         }
-        state.held_publishers.push(source);
+        state.held_publishers.insert(source);
         self.counters.backpressure_pauses += 1;
         self.hold(source);
     }
@@ -309,19 +322,20 @@ impl Shard {
     pub(super) fn pump(&mut self, session: u32, now: Time) {
         let state = &self.sessions[session as usize];
         if state.has_backlog() {
-            let most = PUMP_UNTIL_BYTES.min(self.limits.outbound_buffer_bytes as usize);
+            let most = PUMP_UNTIL_BYTES.min(self.outbound_limit());
             while let Some(key) = self.sessions[session as usize].connection
                 && self.connections[key.index as usize].outbound.pending() < most
                 && self.pump_one(session, key, now)
             {}
         }
         self.drain_groups_of(session, now);
+        let most = self.outbound_limit();
         let state = &mut self.sessions[session as usize];
         if (state.overflowing || !state.held_publishers.is_empty())
             && state.has_caught_up(&self.limits)
             && state.connection.is_some_and(|key| {
                 let pending = self.connections[key.index as usize].outbound.pending();
-                pending * 4 <= self.limits.outbound_buffer_bytes as usize
+                pending * 4 <= most
             })
         {
             state.overflowing = false;
@@ -425,32 +439,17 @@ impl Shard {
         let awaiting = exchange.awaiting;
         let delivery = exchange.delivery.clone();
         state.resend_from = Some(position + 1);
-        if let Some(delivery) = &delivery
-            && !self.fits_client(
-                key.index,
-                &delivery.message.parts(),
-                delivery.qos,
-                &delivery.subscription_identifiers,
-                now,
-            )
-        {
-            // [MQTT-3.1.2-25]: the client takes smaller packets than it did; as if completed.
-            let state = &mut self.sessions[session as usize];
-            state.inflight.complete(id, awaiting);
-            state.release_bytes(delivery);
-            self.counters.drop_message(DropReason::TooLargeForClient);
-            return true;
-        }
-        self.sessions[session as usize].quota_used += 1;
-        match awaiting {
-            Awaiting::PubComp => {
+        state.quota_used += 1;
+        match (awaiting, delivery) {
+            (Awaiting::PubComp, _) => {
                 let kind = nexum_codec::AcknowledgementKind::PubRel;
                 self.send_acknowledgement(key.index, kind, id, nexum_types::ReasonCode::Success);
             }
-            Awaiting::PubAck | Awaiting::PubRec => {
-                let Some(delivery) = delivery else {
-                    return true;
-                };
+            // It was begun when the session was not to outlive its connection.
+            (Awaiting::PubAck | Awaiting::PubRec, None) => {
+                self.sessions[session as usize].complete(id, awaiting);
+            }
+            (Awaiting::PubAck | Awaiting::PubRec, Some(delivery)) => {
                 let parts = delivery.message.parts();
                 let identifiers = &delivery.subscription_identifiers;
                 if !self.fits_client(key.index, &parts, delivery.qos, identifiers, now) {
@@ -458,8 +457,7 @@ impl Shard {
                     // had completed the exchange.
                     self.counters.drop_message(DropReason::TooLargeForClient);
                     let state = &mut self.sessions[session as usize];
-                    state.inflight.complete(id, awaiting);
-                    state.quota_used -= 1;
+                    state.complete(id, awaiting);
                     state.release_bytes(&delivery);
                     self.on_group_delivery_settled(session, &delivery, now);
                     return true;
@@ -469,7 +467,7 @@ impl Shard {
                     delivery: publish_delivery(delivery.qos, id),
                     dup: true,
                     retain: delivery.retain,
-                    identifiers: &delivery.subscription_identifiers,
+                    identifiers,
                 };
                 self.put_out(key.index, &form, &mut publication, now);
             }
@@ -568,7 +566,7 @@ impl Shard {
             let message = publication.message();
             self.connections[index as usize]
                 .outbound
-                .append_payload(message);
+                .append_payload(&mut self.pool, message);
         }
         if form.dup {
             self.counters.messages_resent += 1;

@@ -14,6 +14,7 @@ use crate::key::{ConnectionKey, SessionKey};
 use crate::output::{DisconnectCause, Event, Output, ProtocolError};
 use crate::session::Will;
 use crate::subscription::Subscriber;
+use crate::unhandled::Unhandled;
 
 impl Shard {
     /// DISCONNECT from the client (section 3.14).
@@ -64,7 +65,7 @@ impl Shard {
         let connection = &mut self.connections[key.index as usize];
         connection.state = ConnectionState::Closing;
         connection.holds = Holds::default();
-        connection.unhandled = Vec::new();
+        connection.unhandled = Unhandled::default();
         connection.owed.clear();
         let address = connection.origin.address;
         if !was_lost {
@@ -122,17 +123,12 @@ impl Shard {
             generation: state.generation,
         };
         let held = std::mem::take(&mut state.held_publishers);
-        let replays = std::mem::take(&mut state.replays);
-        let requests = state.replay_requests.take();
-        self.replay_requests -= requests.map_or(0, |requests| requests.len());
         let expiry = state.expiry_interval_seconds;
         for publisher in held {
             self.release(publisher);
         }
-        for replay in replays {
-            self.close_replay(replay);
-        }
         self.on_members_offline(session, now);
+        self.suspend_replays(session);
         if expiry == 0 {
             return self.end_session(session, now);
         }
@@ -196,9 +192,6 @@ impl Shard {
         }
         for _ in &ended.queue {
             self.counters.drop_message(DropReason::SessionEnded);
-        }
-        for replay in ended.replays {
-            self.close_replay(replay);
         }
     }
 

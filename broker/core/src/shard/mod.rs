@@ -100,7 +100,7 @@ pub struct Shard {
     replay_tokens: u32,
     /// Which session waits for which replay from another shard.
     replaying: BTreeMap<u32, SessionKey>,
-    /// How many replays wait in sessions to be opened.
+    /// How many replays wait to be opened in sessions that have a connection.
     replay_requests: usize,
     overtaken: Overtaken,
     /// Sessions whose pump stopped for the sake of others and goes on at the next timeout.
@@ -269,6 +269,7 @@ impl Shard {
     /// # Panics
     /// If that is more than was pending.
     pub fn transmitted(&mut self, connection: ConnectionKey, bytes: usize, now: Time) {
+        let most = self.outbound_limit();
         let Some(slot) = self.connections.get_mut(connection.index as usize) else {
             return;
         };
@@ -278,9 +279,7 @@ impl Shard {
         slot.outbound.advance(bytes, &mut self.pool);
         self.counters.bytes_sent += bytes as u64;
         let pending = slot.outbound.pending();
-        if slot.holds.has(Holds::OUTBOUND_FULL)
-            && pending * 2 < self.limits.outbound_buffer_bytes as usize
-        {
+        if slot.holds.has(Holds::OUTBOUND_FULL) && pending * 2 < most {
             self.lift_hold(connection, Holds::OUTBOUND_FULL);
         }
         if let Some(session) = self.connections[connection.index as usize].session() {

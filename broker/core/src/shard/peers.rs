@@ -184,7 +184,6 @@ impl Shard {
             PeerMessage::Join {
                 group,
                 member,
-                terms,
                 token,
             } => {
                 let id = self.groups.find_or_create(&group);
@@ -193,8 +192,8 @@ impl Shard {
                     session: member,
                 };
                 let entry = self.pending_subscribes.vacant_key() as u32;
-                let remaining = self.add_member(id, key, terms, Some(entry));
-                self.set_member_online(id, key, true);
+                let remaining = self.add_member(id, key, Some(entry));
+                self.set_member_online(id, key, true, now);
                 if remaining == 0 {
                     self.tell(from, PeerMessage::InterestNoted { token });
                 } else {
@@ -224,9 +223,8 @@ impl Shard {
                         shard: from,
                         session: member,
                     };
-                    self.set_member_online(id, key, online);
+                    self.set_member_online(id, key, online, now);
                     if online {
-                        self.reclaim_from_absent(id, now);
                         self.drain_group(id, now);
                     }
                 }

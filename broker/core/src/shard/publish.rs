@@ -105,7 +105,11 @@ impl Shard {
                 }
                 let aliases = &mut self.connections[key.index as usize].inbound_aliases;
                 if let Some(topic) = topic {
-                    aliases.set(alias, topic.as_str());
+                    let most = self.limits.maximum_packet_size_bytes as usize;
+                    if !aliases.set(alias, topic.as_str(), most) {
+                        let error = ProtocolError::AliasedTopicsTooLong;
+                        return self.on_protocol_error(key, error, now);
+                    }
                     return self.on_named_publish(key, session, publish, topic, now);
                 }
                 let Some(text) = aliases.take(alias) else {
@@ -386,7 +390,7 @@ impl Shard {
         if let Some(route) = self.routes.take(at, topic, generation) {
             self.deliver_route(&route, publication, now);
             let matched = !route.is_empty();
-            self.routes.put_back(at, route);
+            self.routes.put_back(at, route, generation);
             matched
         } else {
             let mut found: Route = std::mem::take(&mut self.found);

@@ -9,6 +9,7 @@ use super::Shard;
 use crate::connection::{ConnectionState, Holds};
 use crate::key::ConnectionKey;
 use crate::output::{DisconnectCause, ProtocolError};
+use crate::unhandled::Unhandled;
 
 /// PUBLISH in the upper half of the first byte (section 2.1.2).
 const PUBLISH: u8 = 3;
@@ -17,6 +18,10 @@ const CONNECT: u8 = 1;
 
 impl Shard {
     /// Handles `bytes` after what was kept of earlier ones, as far as the connection may go on.
+    ///
+    /// A whole packet is a sign of life ([MQTT-3.1.2-22], [MQTT3-3.1.2-24]), and so is progress
+    /// with a long one, which leaves its client no other way to give one; a byte now and then is
+    /// not.
     pub(super) fn take_bytes(&mut self, key: ConnectionKey, mut bytes: &[u8], now: Time) {
         let Some(connection) = self.connection_mut(key) else {
             return;
@@ -24,13 +29,14 @@ impl Shard {
         if connection.is_closing() {
             return;
         }
-        if !bytes.is_empty() {
-            connection.last_received = now;
-        }
         if connection.holds.any() {
-            connection.unhandled.extend_from_slice(bytes);
+            // Nobody looks at them yet: they are taken for packets.
+            connection.last_received = now;
+            connection.unhandled.extend(bytes);
             return;
         }
+        let mut handled_any = false;
+        let progress = connection.unhandled.progress();
         if !connection.unhandled.is_empty() {
             let connected = connection.session().is_some();
             let mut kept = std::mem::take(&mut connection.unhandled);
@@ -38,23 +44,31 @@ impl Shard {
                 bytes = self.complete_first_packet(key, &mut kept, bytes);
             } else {
                 // CONNECT may move the connection to another shard, with all that came after it.
-                kept.extend_from_slice(bytes);
+                kept.extend(bytes);
                 bytes = &[];
             }
-            let handled = self.handle_packets(key, &kept, now);
-            if self.connection(key).is_none() {
-                return;
-            }
-            if handled < kept.len() {
-                kept.drain(..handled);
-                kept.extend_from_slice(bytes);
+            let handled = self.handle_packets(key, kept.as_slice(), now);
+            kept.advance(handled);
+            handled_any = handled > 0;
+            if !kept.is_empty() {
+                kept.extend(bytes);
+                bytes = &[];
                 self.keep(key, kept);
-                return;
             }
         }
         let handled = self.handle_packets(key, bytes, now);
-        if handled < bytes.len() && self.connection(key).is_some() {
-            self.keep(key, bytes[handled..].to_vec());
+        if handled < bytes.len() {
+            let mut kept = Unhandled::default();
+            kept.extend(&bytes[handled..]);
+            self.keep(key, kept);
+        }
+        if let Some(connection) = self.connection_mut(key)
+            && (handled_any
+                || handled > 0
+                || connection.holds.any()
+                || connection.unhandled.progress() > progress)
+        {
+            connection.last_received = now;
         }
     }
 
@@ -63,27 +77,27 @@ impl Shard {
     fn complete_first_packet<'a>(
         &mut self,
         key: ConnectionKey,
-        kept: &mut Vec<u8>,
+        kept: &mut Unhandled,
         mut bytes: &'a [u8],
     ) -> &'a [u8] {
         let maximum = self.maximum_packet_size(key);
         while !bytes.is_empty() {
-            let lacking = match split_frame(kept, maximum) {
+            let lacking = match split_frame(kept.as_slice(), maximum) {
                 Ok(Split::Incomplete {
                     needed: Some(needed),
-                }) => needed - kept.len(),
+                }) => needed - kept.as_slice().len(),
                 // The length itself is incomplete: byte by byte, at most four times.
                 Ok(Split::Incomplete { needed: None }) => 1,
                 Ok(Split::Frame(_)) | Err(_) => break,
             };
             let (taken, rest) = bytes.split_at(lacking.min(bytes.len()));
-            kept.extend_from_slice(taken);
+            kept.extend(taken);
             bytes = rest;
         }
         bytes
     }
 
-    fn keep(&mut self, key: ConnectionKey, bytes: Vec<u8>) {
+    fn keep(&mut self, key: ConnectionKey, bytes: Unhandled) {
         if let Some(connection) = self.connection_mut(key)
             && !connection.is_closing()
         {
@@ -121,7 +135,7 @@ impl Shard {
             if connection.holds.any() {
                 break;
             }
-            if connection.outbound.pending() > self.limits.outbound_buffer_bytes as usize {
+            if connection.outbound.pending() > self.outbound_limit() {
                 // It sends and does not read what it is sent: it has to wait for itself.
                 self.connections[key.index as usize]
                     .holds

@@ -12,7 +12,7 @@ use super::publish::Publication;
 use crate::counters::DropReason;
 use crate::key::{ConnectionKey, ShardId};
 use crate::peer::{PeerMessage, Receipt};
-use crate::replay::{Replay, ReplayRequest, ReplaySource};
+use crate::replay::{Replay, ReplayRequest, ReplayRequests, ReplaySource};
 use crate::retained::{Progress, ReplayId};
 use crate::session::{Delivery, SubscriptionIdentifierList};
 
@@ -158,7 +158,49 @@ impl Shard {
         }
     }
 
-    pub(super) fn close_replay(&mut self, replay: Replay) {
+    /// The session has no connection any more. What it has not been sent whole is asked for again
+    /// when it comes back: its client may never subscribe again, and what was under way may be old
+    /// by then. QoS 0 does not wait for anybody.
+    pub(super) fn suspend_replays(&mut self, session: u32) {
+        let state = &mut self.sessions[session as usize];
+        let mut waiting = ReplayRequests::default();
+        let mut wait = |request: ReplayRequest| {
+            if request.maximum_qos != QoS::AtMostOnce {
+                waiting.push(request);
+            }
+        };
+        for replay in &state.replays {
+            wait(ReplayRequest {
+                filter: Arc::clone(&replay.filter),
+                maximum_qos: replay.maximum_qos,
+                subscription_identifier: replay.subscription_identifier,
+                since: 0,
+            });
+        }
+        if let Some(mut requests) = state.replay_requests.take() {
+            self.replay_requests -= requests.len();
+            while let Some(request) = requests.pop() {
+                wait(request);
+            }
+        }
+        if !waiting.is_empty() {
+            state.replay_requests = Some(Box::new(waiting));
+        }
+        for replay in std::mem::take(&mut state.replays) {
+            self.close_replay(replay);
+        }
+    }
+
+    /// The session has a connection again.
+    pub(super) fn resume_replays(&mut self, session: u32) {
+        let now = self.overtaken.now();
+        if let Some(requests) = &mut self.sessions[session as usize].replay_requests {
+            requests.begin_at(now);
+            self.replay_requests += requests.len();
+        }
+    }
+
+    fn close_replay(&mut self, replay: Replay) {
         match replay.source {
             ReplaySource::Local(id) => self.retained.close_replay(id),
             ReplaySource::Remote {

@@ -29,6 +29,7 @@ impl Shard {
         name: &Arc<str>,
         terms: MemberTerms,
         token: u32,
+        now: Time,
     ) -> u32 {
         let (id, member) = self.note_membership(session, name, terms);
         let home = self.home_of(name);
@@ -37,8 +38,8 @@ impl Shard {
                 shard: self.id,
                 session: member,
             };
-            let answers = self.add_member(id, key, terms, Some(token));
-            self.set_member_online(id, key, true);
+            let answers = self.add_member(id, key, Some(token));
+            self.set_member_online(id, key, true, now);
             return answers;
         }
         let group = Arc::clone(name);
@@ -47,7 +48,6 @@ impl Shard {
             PeerMessage::Join {
                 group,
                 member,
-                terms,
                 token,
             },
         );
@@ -55,16 +55,22 @@ impl Shard {
     }
 
     /// A session of this shard joins, or its terms change.
-    pub(super) fn join_group(&mut self, session: u32, name: &Arc<str>, terms: MemberTerms) {
+    pub(super) fn join_group(
+        &mut self,
+        session: u32,
+        name: &Arc<str>,
+        terms: MemberTerms,
+        now: Time,
+    ) {
         let (id, member) = self.note_membership(session, name, terms);
         if self.home_of(name) == self.id {
             let key = MemberKey {
                 shard: self.id,
                 session: member,
             };
-            self.add_member(id, key, terms, None);
+            self.add_member(id, key, None);
         }
-        self.tell_group(id, member, true);
+        self.tell_group(id, member, true, now);
     }
 
     fn note_membership(
@@ -76,7 +82,9 @@ impl Shard {
         let id = self.groups.find_or_create(name);
         let member = self.session_key(session);
         let state = &mut self.sessions[session as usize];
-        state.shared_subscriptions.insert(id);
+        if state.shared_subscriptions.insert(id) {
+            state.subscription_bytes += name.len() as u64;
+        }
         if let Some(group) = self.groups.group_mut(id) {
             group.local.insert(member, terms);
         }
@@ -87,17 +95,11 @@ impl Shard {
     /// Returns how many answers to wait for if there is a token to answer with.
     ///
     /// [`set_member_online`]: Self::set_member_online
-    pub(super) fn add_member(
-        &mut self,
-        id: GroupId,
-        key: MemberKey,
-        terms: MemberTerms,
-        token: Option<u32>,
-    ) -> u32 {
+    pub(super) fn add_member(&mut self, id: GroupId, key: MemberKey, token: Option<u32>) -> u32 {
         let Some(group) = self.groups.group_mut(id) else {
             return 0;
         };
-        group.join(key, terms);
+        group.join(key);
         let name = Arc::clone(&group.name);
         let Ok(filter) = TopicFilter::new(filter_of(&name)) else {
             return 0;
@@ -218,7 +220,7 @@ impl Shard {
             |member, outstanding| has_room(sessions, own, member, outstanding),
             || hasher.hash_one(sticky_key(&parts)),
         );
-        let Some((member, terms)) = chosen else {
+        let Some(member) = chosen else {
             if parts.qos == QoS::AtMostOnce {
                 return self.counters.drop_message(DropReason::Offline);
             }
@@ -228,6 +230,10 @@ impl Shard {
             return;
         };
         if member.shard == self.id {
+            let terms = *group
+                .local
+                .get(&member.session)
+                .expect("a member of this shard is in its group");
             self.deliver_to_member(id, member.session, terms, publication, now);
         } else {
             let group = Arc::clone(&group.name);
@@ -268,9 +274,9 @@ impl Shard {
 
     /// A session's connection came.
     pub(super) fn on_session_online(&mut self, session: u32, now: Time) {
-        self.tell_groups(session, true);
+        let member = self.session_key(session);
         for id in self.sessions[session as usize].shared_subscriptions.clone() {
-            self.reclaim_from_absent(id, now);
+            self.tell_group(id, member, true, now);
             self.drain_group(id, now);
         }
     }
@@ -283,8 +289,10 @@ impl Shard {
         {
             return;
         }
-        self.tell_groups(session, false);
         let member = self.session_key(session);
+        for id in self.sessions[session as usize].shared_subscriptions.clone() {
+            self.tell_group(id, member, false, now);
+        }
         // Section 4.8.2: what is in flight may wait for its member or go to another as soon as the
         // connection is lost. It waits only if there is no other.
         let has_others = |id: &GroupId| {
@@ -303,8 +311,9 @@ impl Shard {
         }
     }
 
-    /// At home: another member is there now for what absent members of this shard still hold.
-    pub(super) fn reclaim_from_absent(&mut self, id: GroupId, now: Time) {
+    /// At home: the first member is there for what absent members of this shard still hold. They
+    /// hold nothing while others are there, who get it as soon as its member has gone.
+    fn reclaim_from_absent(&mut self, id: GroupId, now: Time) {
         let Some(group) = self.groups.group(id) else {
             return;
         };
@@ -326,14 +335,7 @@ impl Shard {
         }
     }
 
-    fn tell_groups(&mut self, session: u32, online: bool) {
-        let member = self.session_key(session);
-        for id in self.sessions[session as usize].shared_subscriptions.clone() {
-            self.tell_group(id, member, online);
-        }
-    }
-
-    fn tell_group(&mut self, id: GroupId, member: SessionKey, online: bool) {
+    fn tell_group(&mut self, id: GroupId, member: SessionKey, online: bool, now: Time) {
         let Some(group) = self.groups.group(id) else {
             return;
         };
@@ -347,6 +349,7 @@ impl Shard {
                     session: member,
                 },
                 online,
+                now,
             );
         } else {
             self.tell(
@@ -360,10 +363,21 @@ impl Shard {
         }
     }
 
-    /// At home.
-    pub(super) fn set_member_online(&mut self, id: GroupId, key: MemberKey, online: bool) {
-        if let Some(group) = self.groups.group_mut(id) {
-            group.set_online(key, online);
+    /// At home: a member's connection came or went.
+    pub(super) fn set_member_online(
+        &mut self,
+        id: GroupId,
+        key: MemberKey,
+        online: bool,
+        now: Time,
+    ) {
+        let Some(group) = self.groups.group_mut(id) else {
+            return;
+        };
+        let was_alone = !group.has_online_members();
+        group.set_online(key, online);
+        if online && was_alone {
+            self.reclaim_from_absent(id, now);
         }
     }
 
@@ -374,8 +388,10 @@ impl Shard {
             let Some(group) = self.groups.group_mut(id) else {
                 return;
             };
-            if !group
-                .any_has_room(|member, outstanding| has_room(sessions, own, member, outstanding))
+            if group.backlog_len() == 0
+                || !group.any_has_room(|member, outstanding| {
+                    has_room(sessions, own, member, outstanding)
+                })
             {
                 return;
             }

@@ -58,6 +58,9 @@ impl Shard {
         packet: &[u8],
         now: Time,
     ) {
+        if !self.answer_fits(key, subscribe.requests.len()) {
+            return self.on_protocol_error(key, ProtocolError::AnswerTooLarge, now);
+        }
         let breaches_no_local = subscribe.requests.iter().any(|request| {
             request.options.no_local && SharedSubscription::parse(request.filter).is_some()
         });
@@ -66,10 +69,25 @@ impl Shard {
             let error = ProtocolError::NoLocalOnSharedSubscription;
             return self.on_protocol_error(key, error, now);
         }
-        if self.shards > 1 && self.announce_subscribe(key, session, subscribe, packet) {
+        if self.shards > 1 && self.announce_subscribe(key, session, subscribe, packet, now) {
             return;
         }
         self.complete_subscribe(key, session, subscribe, now);
+    }
+
+    /// Whether the client takes a SUBACK or UNSUBACK of so many Reason Codes. Asked before anything
+    /// is done, since a client that gets no answer would wait for one.
+    fn answer_fits(&self, key: ConnectionKey, reason_codes: usize) -> bool {
+        // Packet Identifier and the length of no properties.
+        let remaining = 2 + 1 + reason_codes;
+        let length_bytes = match remaining {
+            0..0x80 => 1,
+            0x80..0x4000 => 2,
+            0x4000..0x20_0000 => 3,
+            _ => 4,
+        };
+        let maximum = self.connections[key.index as usize].maximum_packet_size_bytes as usize;
+        1 + length_bytes + remaining <= maximum
     }
 
     /// Tells the other shards; true if their answers are awaited.
@@ -79,6 +97,7 @@ impl Shard {
         session: u32,
         subscribe: &Subscribe<'_>,
         packet: &[u8],
+        now: Time,
     ) -> bool {
         let token = self.pending_subscribes.vacant_key() as u32;
         let mut remaining = 0;
@@ -98,7 +117,7 @@ impl Shard {
                 }
                 Ok(Request::Shared(name)) => {
                     let terms = member_terms(&request, subscribe.subscription_identifier);
-                    remaining += self.announce_member(session, &name, terms, token);
+                    remaining += self.announce_member(session, &name, terms, token, now);
                 }
                 Err(_) => {}
             }
@@ -159,7 +178,7 @@ impl Shard {
         // [MQTT-3.8.4-5] [MQTT3-3.8.4-4]: as if each filter had come in a packet of its own.
         for request in subscribe.requests.iter() {
             let identifier = subscribe.subscription_identifier;
-            match self.subscribe_one(session, request, identifier, &mut retained) {
+            match self.subscribe_one(session, request, identifier, &mut retained, now) {
                 // [MQTT-3.8.4-8]
                 Ok(()) => reason_codes.push(match request.options.maximum_qos {
                     QoS::AtMostOnce => ReasonCode::Success,
@@ -200,18 +219,21 @@ impl Shard {
         request: SubscriptionRequest<'_>,
         identifier: Option<u32>,
         retained: &mut Vec<ReplayRequest>,
+        now: Time,
     ) -> Result<(), Refusal> {
         match self.check_request(session, request.filter)? {
             // Retained messages are not sent to shared subscriptions (section 4.8.2).
             Request::Shared(name) => {
-                self.join_group(session, &name, member_terms(&request, identifier));
+                self.join_group(session, &name, member_terms(&request, identifier), now);
             }
             Request::Plain(filter) => {
                 let subscription = Subscription::new(request.options, identifier);
                 let subscriber = Subscriber::Session(session);
                 let (id, previous) = self.index.insert(filter, subscriber, subscription);
                 if previous.is_none() {
-                    self.sessions[session as usize].subscriptions.insert(id);
+                    let state = &mut self.sessions[session as usize];
+                    state.subscriptions.insert(id);
+                    state.subscription_bytes += filter.as_str().len() as u64;
                     self.count_subscriber(id, true);
                 }
                 if wants_retained(request.options.retain_handling, previous.is_some()) {
@@ -228,13 +250,14 @@ impl Shard {
     }
 
     fn check_request<'a>(&self, session: u32, filter: &'a str) -> Result<Request<'a>, Refusal> {
-        let (request, is_new) = match SharedSubscription::parse(filter) {
+        let (request, bytes, is_new) = match SharedSubscription::parse(filter) {
             None => {
                 let filter = self.check_filter(filter)?;
                 let subscriber = Subscriber::Session(session);
                 let id = self.index.find(filter);
                 let existing = id.and_then(|id| self.index.value(id, subscriber));
-                (Request::Plain(filter), existing.is_none())
+                let bytes = filter.as_str().len();
+                (Request::Plain(filter), bytes, existing.is_none())
             }
             Some(Err(error)) => {
                 return Err(refusal(ReasonCode::TopicFilterInvalid, error.to_string()));
@@ -247,13 +270,19 @@ impl Shard {
                     .groups
                     .find(&name)
                     .is_none_or(|group| !joined.contains(&group));
-                (Request::Shared(Arc::from(name)), is_new)
+                let bytes = name.len();
+                (Request::Shared(Arc::from(name)), bytes, is_new)
             }
         };
         let state = &self.sessions[session as usize];
         let count = state.subscriptions.len() + state.shared_subscriptions.len();
         if is_new && count >= self.limits.maximum_subscriptions_per_session as usize {
             let text = format!("a session has at most {count} subscriptions here");
+            return Err(refusal(ReasonCode::QuotaExceeded, text));
+        }
+        let most = self.limits.maximum_subscription_bytes_per_session;
+        if is_new && state.subscription_bytes + bytes as u64 > most {
+            let text = format!("the filters of a session have at most {most} bytes here");
             return Err(refusal(ReasonCode::QuotaExceeded, text));
         }
         Ok(request)
@@ -284,6 +313,9 @@ impl Shard {
         unsubscribe: &Unsubscribe<'_>,
         now: Time,
     ) {
+        if !self.answer_fits(key, unsubscribe.filters.len()) {
+            return self.on_protocol_error(key, ProtocolError::AnswerTooLarge, now);
+        }
         let mut reason_codes = Vec::with_capacity(unsubscribe.filters.len());
         for filter in unsubscribe.filters.iter() {
             reason_codes.push(self.unsubscribe_one(session, filter, now));
@@ -308,9 +340,10 @@ impl Shard {
             Some(Ok(shared)) => {
                 let name = format!("{}/{}", shared.share_name(), shared.filter().as_str());
                 self.groups.find(&name).is_some_and(|group| {
-                    let groups = &mut self.sessions[session as usize].shared_subscriptions;
-                    let existed = groups.remove(&group);
+                    let state = &mut self.sessions[session as usize];
+                    let existed = state.shared_subscriptions.remove(&group);
                     if existed {
+                        state.subscription_bytes -= name.len() as u64;
                         let member = self.session_key(session);
                         self.unsubscribe_from_group(group, member, now);
                     }
@@ -321,7 +354,9 @@ impl Shard {
             None => match TopicFilter::new(filter) {
                 Ok(filter) => match self.index.remove(filter, Subscriber::Session(session)) {
                     Some((id, _)) => {
-                        self.sessions[session as usize].subscriptions.remove(&id);
+                        let state = &mut self.sessions[session as usize];
+                        state.subscriptions.remove(&id);
+                        state.subscription_bytes -= filter.as_str().len() as u64;
                         self.cancel_replays(session, filter.as_str());
                         self.withdraw(id, || filter.as_str().to_owned());
                         true

@@ -155,9 +155,12 @@ impl Judge {
                     .is_some_and(|at| *at >= right.requested_at);
                 if !got && self.must_have(session, &right, topic) {
                     let client = &self.session(session).client_id;
+                    let writes = self.writes.iter().filter(|write| write.topic == *topic);
                     let text = format!(
-                        "{client} has nothing on {topic} for {} of {:?}",
-                        right.filter, right.requested_at
+                        "{client} has nothing on {topic} for {} of {:?}: {:?}",
+                        right.filter,
+                        right.requested_at,
+                        writes.collect::<Vec<_>>()
                     );
                     self.breach(Rule::Retained, text);
                 }

@@ -231,6 +231,7 @@ impl Judge {
         let session = self.session_mut(id);
         session.link = Some(link);
         session.disconnected_at = None;
+        session.subscriptions.renew_rights(link, now);
         session.expiry_seconds = expiry_seconds;
         session.smallest_maximum = session.smallest_maximum.min(terms.maximum_packet_size);
         session.will = terms.will.map(|(message, delay_seconds)| WillRecord {

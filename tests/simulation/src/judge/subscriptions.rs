@@ -55,7 +55,7 @@ pub(crate) struct ReplayRight {
     pub(crate) no_local: bool,
     pub(crate) identifier: Option<u32>,
     pub(crate) requested_at: Time,
-    /// When it was granted, and on which connection it has to be satisfied.
+    /// When it was granted, and on which connection it has to be satisfied now.
     pub(crate) granted: Option<(Time, LinkId)>,
     /// Whether the broker has no choice.
     pub(crate) due: bool,
@@ -192,6 +192,21 @@ impl Subscriptions {
     pub(crate) fn close_rights(&mut self, idle_since: Time) {
         for right in &mut self.rights {
             right.closed |= right.granted.is_some_and(|(at, _)| at <= idle_since);
+        }
+    }
+
+    /// The client is back: what it may not have got of what was retained is sent again, from the
+    /// beginning, unless it is QoS 0.
+    pub(crate) fn renew_rights(&mut self, link: LinkId, now: Time) {
+        for right in &mut self.rights {
+            if right.closed || right.maximum_qos == QoS::AtMostOnce {
+                continue;
+            }
+            // SUBACK may have been lost on its way.
+            right.due &= right.granted.is_some();
+            let granted_at = right.granted.map_or(now, |(at, _)| at);
+            right.granted = Some((granted_at, link));
+            right.taken.clear();
         }
     }
 

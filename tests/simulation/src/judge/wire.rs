@@ -147,9 +147,7 @@ impl LinkRecord {
 impl Judge {
     /// These bytes were given to the core.
     pub(crate) fn bytes_fed(&mut self, link: LinkId, bytes: &[u8]) {
-        let now = self.now;
         let record = self.link_mut(link);
-        record.fed_at = now;
         if record.client.is_none() {
             return;
         }
@@ -174,7 +172,12 @@ impl Judge {
                 }
             }
         }
-        self.link_mut(link).fed = bytes[at..].to_vec();
+        let now = self.now;
+        let record = self.link_mut(link);
+        record.fed = bytes[at..].to_vec();
+        if at > 0 {
+            record.fed_at = now;
+        }
     }
 
     /// These bytes came out of the core.

@@ -32,6 +32,8 @@ struct Client {
     key: ConnectionKey,
     version: ProtocolVersion,
     closed: bool,
+    /// It does not read what it is sent.
+    stuck: bool,
     inbox: Vec<u8>,
 }
 
@@ -90,6 +92,7 @@ impl Broker {
             key,
             version: connect.version,
             closed: false,
+            stuck: false,
             inbox: Vec::new(),
         });
         self.send(client, Packet::Connect(connect));
@@ -182,6 +185,17 @@ impl Broker {
     /// The broker has closed the connection.
     pub(super) fn is_closed(&self, client: ClientIndex) -> bool {
         self.clients[client].closed
+    }
+
+    /// From now on it does not read what it is sent.
+    pub(super) fn stop_reading(&mut self, client: ClientIndex) {
+        self.clients[client].stuck = true;
+    }
+
+    /// How many bytes wait for it.
+    pub(super) fn waiting_bytes(&self, client: ClientIndex) -> usize {
+        let Client { shard, key, .. } = self.clients[client];
+        self.shards[shard].pending_transmit(key)
     }
 
     /// The broker takes no bytes from it for now.
@@ -301,7 +315,7 @@ impl Broker {
     }
 
     fn deliver(&mut self, client: ClientIndex, shard: usize, key: ConnectionKey) {
-        loop {
+        while !self.clients[client].stuck {
             let shard = &mut self.shards[shard];
             let mut slices = [IoSlice::new(&[]); 8];
             let count = shard.transmit(key, &mut slices);

@@ -3,9 +3,12 @@
 //! A [`Broker`] is all shards of one with the connections between them; it does what the shell
 //! does, without sockets. One behaviour a test, named for the rule.
 
+mod acknowledgements;
 mod authenticate;
 mod backpressure;
+mod bounds;
 mod broker;
+mod keep_alive;
 mod packet_size;
 mod retained;
 mod shared;

@@ -60,3 +60,27 @@ fn a_delivery_that_no_longer_fits_is_as_good_as_completed() {
     );
     assert_eq!(broker.take_payloads(client), [b"small"], "[MQTT-3.1.2-25]");
 }
+
+#[test]
+fn a_client_that_could_not_take_the_answer_is_told_so_before_anything_is_done() {
+    for shards in [1, 3] {
+        let mut broker = Broker::new(shards, Limits::default());
+        let client = broker.admit(connect_with_maximum("c", 40));
+        let filters: Vec<String> = (0..36).map(|n| format!("t/{n}")).collect();
+        let requests: Vec<_> = filters
+            .iter()
+            .map(|filter| request(filter, QoS::AtMostOnce))
+            .collect();
+        broker.send(client, subscribe(&requests[..35]));
+        assert_eq!(
+            broker.take(client),
+            [Received::SubAck(vec![ReasonCode::Success; 35])],
+            "40 bytes"
+        );
+        broker.send(client, subscribe(&requests));
+        let told = Received::Disconnect(ReasonCode::PacketTooLarge);
+        assert_eq!(broker.take(client), [told]);
+        let gauges = broker.shards.iter().map(|shard| shard.gauges());
+        assert_eq!(gauges.map(|gauges| gauges.subscriptions).sum::<u64>(), 35);
+    }
+}

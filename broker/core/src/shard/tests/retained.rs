@@ -88,3 +88,31 @@ fn a_client_cannot_hasten_a_long_walk() {
     broker.wait(Duration::from_millis(1));
     assert_eq!(before + broker.take_payloads(client).len(), 2);
 }
+
+#[test]
+fn what_a_session_has_not_got_when_its_connection_breaks_comes_with_the_next() {
+    for shards in [1, 3] {
+        let mut broker = Broker::new(shards, Limits::default());
+        let publisher = broker.admit(connect("publisher"));
+        let mut names: Vec<String> = (0..300).map(|n| format!("r/{n}")).collect();
+        for name in &names {
+            retain(&mut broker, publisher, name);
+        }
+        let mut packet = connect_to_stay("c");
+        packet.properties.receive_maximum = receive_maximum(2);
+        let client = broker.admit(packet);
+        broker.send(client, subscribe(&[request("r/#", QoS::AtLeastOnce)]));
+        broker.lose(client);
+        let client = broker.connect(packet);
+        let mut received = broker.acknowledge_all(client);
+        // Those in flight when it broke are sent again, and with all the others once more.
+        assert!(received.len() <= names.len() + 2, "{}", received.len());
+        received.sort_unstable();
+        received.dedup();
+        names.sort_unstable();
+        let expected: Vec<_> = names.iter().map(|name| name.as_bytes().to_vec()).collect();
+        assert_eq!(received, expected, "{shards} shards");
+        broker.lose(client);
+        assert_eq!(open_replays(&broker), 0);
+    }
+}
