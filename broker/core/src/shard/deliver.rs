@@ -1,23 +1,18 @@
-//! From a publication to the bytes for one subscriber, and from its queue when it has room.
+//! From a publication to one subscriber: sent, or waiting, and sent when there is room.
 
-use std::time::Duration;
-
-use nexum_codec::{Outbound, PublishDelivery, encode_publish_header, publish_size};
-use nexum_types::{Message, MessageParts, PacketIdentifier, ProtocolVersion, QoS, Time};
+use nexum_codec::PublishDelivery;
+use nexum_types::{Message, QoS, Time};
 
 use super::Shard;
 use super::publish::Publication;
-use super::timers::Timer;
-use crate::connection::Holds;
+use super::put_out::{Form, publish_delivery};
 use crate::counters::DropReason;
-use crate::key::{ConnectionKey, SessionKey};
-use crate::outbound_buffer::SHARED_PAYLOAD_BYTES;
+use crate::key::ConnectionKey;
 use crate::output::Event;
 use crate::peer::Publisher;
 use crate::session::{Awaiting, Delivery, Enqueued, Exchange, SubscriptionIdentifierList};
 use crate::shared_subscription::GroupId;
 use crate::subscription::{Subscriber, Subscription};
-use crate::topic_alias::OutboundTopic;
 
 /// The pump stops when so many bytes wait for the socket…
 const PUMP_UNTIL_BYTES: usize = 256 * 1024;
@@ -25,8 +20,6 @@ const PUMP_UNTIL_BYTES: usize = 256 * 1024;
 const PUMP_AGAIN_BYTES: usize = 64 * 1024;
 /// What may wait for one socket while all together hold more than they may.
 const CROWDED_BYTES: usize = 64 * 1024;
-/// A session that was too slow to be waited for is not waited for again for so long.
-const BACKPRESSURE_RECOVERY: Duration = Duration::from_secs(10);
 
 /// On what terms one subscriber gets a message: those of all its matching subscriptions together.
 ///
@@ -92,39 +85,6 @@ impl JointTerms {
             identifiers: &self.identifiers,
         }
     }
-}
-
-/// The packets of the publication being delivered, encoded once for each form that its
-/// subscribers need, to be copied for each.
-#[derive(Default)]
-pub(super) struct Templates {
-    bytes: Vec<u8>,
-    forms: [Option<Template>; 12],
-}
-
-#[derive(Clone, Copy)]
-struct Template {
-    from: usize,
-    to: usize,
-    /// Where the Packet Identifier stands, from `from`.
-    identifier_at: usize,
-}
-
-impl Templates {
-    pub(super) fn clear(&mut self) {
-        if !self.bytes.is_empty() {
-            self.bytes.clear();
-            self.forms = [None; 12];
-        }
-    }
-}
-
-/// How one PUBLISH differs from another of the same message.
-struct Form<'a> {
-    delivery: PublishDelivery,
-    dup: bool,
-    retain: bool,
-    identifiers: &'a [u32],
 }
 
 impl Shard {
@@ -255,58 +215,6 @@ impl Shard {
         if !std::mem::replace(&mut state.overflowing, true) {
             let client_id = state.client_id.shared();
             self.event(Event::QueueOverflow { client_id, reason });
-        }
-    }
-
-    /// A subscriber is behind: its publishers wait for it, for a moment. One that catches up in
-    /// that moment loses nothing; one that does not is not waited for again for a while, so a
-    /// slow subscriber costs a publisher little and others nothing.
-    fn hold_publisher(&mut self, session: u32, source: Option<Publisher>, now: Time) {
-        let patience = self.limits.backpressure_milliseconds;
-        let state = &mut self.sessions[session as usize];
-        let Some(source) = source else { return };
-        if patience == 0
-            || now < state.no_backpressure_until
-            || state.connection.is_none()
-            || state.connection == Some(source.connection) && source.shard == self.id
-            || state.held_publishers.contains(&source)
-        {
-            return;
-        }
-        if state.held_publishers.is_empty() {
-            let key = SessionKey {
-                index: session,
-                generation: state.generation,
-            };
-            state.held_since = now;
-            let at = now + Duration::from_millis(u64::from(patience));
-            self.wheel.arm(at, Timer::Backpressure(key));
-        }
-        state.held_publishers.insert(source);
-        self.counters.backpressure_pauses += 1;
-        self.hold(source);
-    }
-
-    pub(super) fn on_backpressure_timer(&mut self, key: SessionKey, now: Time) {
-        let patience = Duration::from_millis(u64::from(self.limits.backpressure_milliseconds));
-        let Some(state) = self.session_by_key(key) else {
-            return;
-        };
-        if state.held_publishers.is_empty() {
-            return;
-        }
-        let due = state.held_since + patience;
-        if due <= now {
-            state.no_backpressure_until = now + BACKPRESSURE_RECOVERY;
-            self.release_publishers(key.index);
-        } else {
-            self.wheel.arm(due, Timer::Backpressure(key));
-        }
-    }
-
-    pub(super) fn release_publishers(&mut self, session: u32) {
-        for source in std::mem::take(&mut self.sessions[session as usize].held_publishers) {
-            self.release(source);
         }
     }
 
@@ -474,165 +382,6 @@ impl Shard {
         }
         true
     }
-
-    /// Encodes one PUBLISH into the outbound buffer of a connection, by copying a packet that is
-    /// encoded already where that is possible. One too large for the client is dropped
-    /// ([MQTT-3.1.2-24], [MQTT-3.1.2-25]).
-    fn put_out(
-        &mut self,
-        index: u32,
-        form: &Form<'_>,
-        publication: &mut Publication<'_>,
-        now: Time,
-    ) {
-        let parts = publication.parts;
-        let connection = &mut self.connections[index as usize];
-        let version = connection.version;
-        let shares = parts.payload.len() >= SHARED_PAYLOAD_BYTES && publication.fan_out != 1;
-        let qos = delivery_qos(form.delivery);
-        if publication.fan_out > 1
-            && form.identifiers.is_empty()
-            && connection.outbound_aliases.is_none()
-            && !form.dup
-        {
-            let place = (version == ProtocolVersion::V5) as usize * 6
-                + qos as usize * 2
-                + usize::from(form.retain);
-            let template = match self.templates.forms[place] {
-                Some(template) => template,
-                None => {
-                    let from = self.templates.bytes.len();
-                    let outbound = outbound(form, &parts, OutboundTopic::Name, version, now);
-                    encode_publish_header(&outbound, version, &mut self.templates.bytes);
-                    if !shares {
-                        self.templates.bytes.extend_from_slice(parts.payload);
-                    }
-                    let bytes = &self.templates.bytes[from..];
-                    let length_bytes =
-                        bytes[1..].iter().take_while(|byte| **byte >= 0x80).count() + 1;
-                    let identifier_at = 1 + length_bytes + 2 + parts.topic.as_str().len();
-                    let to = self.templates.bytes.len();
-                    let template = Template {
-                        from,
-                        to,
-                        identifier_at,
-                    };
-                    self.templates.forms[place] = Some(template);
-                    template
-                }
-            };
-            let bytes = &self.templates.bytes[template.from..template.to];
-            let whole = bytes.len() + if shares { parts.payload.len() } else { 0 };
-            if whole > connection.maximum_packet_size_bytes as usize {
-                return self.counters.drop_message(DropReason::TooLargeForClient);
-            }
-            connection.outbound.append(&mut self.pool, |out| {
-                let at = out.len() + template.identifier_at;
-                out.extend_from_slice(bytes);
-                if let Some(id) = identifier_of(form.delivery) {
-                    out[at..at + 2].copy_from_slice(&id.value().to_be_bytes());
-                }
-            });
-        } else {
-            if connection.maximum_packet_size_bytes != u32::MAX
-                && !self.fits_client(index, &parts, qos, form.identifiers, now)
-            {
-                return self.counters.drop_message(DropReason::TooLargeForClient);
-            }
-            let connection = &mut self.connections[index as usize];
-            let topic = match &mut connection.outbound_aliases {
-                Some(aliases) => aliases.name(parts.topic.as_str(), |alias| {
-                    // Naming the alias takes three bytes more, this once.
-                    let naming = outbound(
-                        form,
-                        &parts,
-                        OutboundTopic::NameAndAlias(alias),
-                        version,
-                        now,
-                    );
-                    publish_size(&naming, version) <= connection.maximum_packet_size_bytes as usize
-                }),
-                None => OutboundTopic::Name,
-            };
-            let outbound = outbound(form, &parts, topic, version, now);
-            connection.outbound.append(&mut self.pool, |out| {
-                encode_publish_header(&outbound, version, out);
-                if !shares {
-                    out.extend_from_slice(parts.payload);
-                }
-            });
-        }
-        if shares {
-            let message = publication.message();
-            self.connections[index as usize]
-                .outbound
-                .append_payload(&mut self.pool, message);
-        }
-        if form.dup {
-            self.counters.messages_resent += 1;
-        } else {
-            self.counters.messages_sent[qos as usize] += 1;
-        }
-        self.list_for_transmit(index);
-    }
-
-    /// Whether the client takes a packet of this size, whatever the topic alias saves.
-    pub(super) fn fits_client(
-        &self,
-        index: u32,
-        parts: &MessageParts<'_>,
-        qos: QoS,
-        identifiers: &[u32],
-        now: Time,
-    ) -> bool {
-        let connection = &self.connections[index as usize];
-        if connection.maximum_packet_size_bytes == u32::MAX {
-            return true;
-        }
-        let form = Form {
-            delivery: publish_delivery(qos, PacketIdentifier::FIRST),
-            dup: false,
-            retain: false,
-            identifiers,
-        };
-        let outbound = outbound(&form, parts, OutboundTopic::Name, connection.version, now);
-        publish_size(&outbound, connection.version) <= connection.maximum_packet_size_bytes as usize
-    }
-
-    /// Lets a connection's bytes wait, on this shard or another.
-    fn hold(&mut self, source: Publisher) {
-        if source.shard != self.id {
-            return self.hold_remote(source);
-        }
-        self.hold_here(source.connection);
-    }
-
-    /// A session falls behind what this connection publishes.
-    pub(super) fn hold_here(&mut self, key: ConnectionKey) {
-        if let Some(connection) = self.connection_mut(key) {
-            connection.held_by += 1;
-            connection.holds.add(Holds::BACKPRESSURE);
-        }
-    }
-
-    /// One of the sessions that held it back does so no more: it goes on with the last of them.
-    pub(super) fn release_here(&mut self, key: ConnectionKey) {
-        let Some(connection) = self.connection_mut(key) else {
-            return;
-        };
-        connection.held_by = connection.held_by.saturating_sub(1);
-        if connection.held_by == 0 {
-            self.lift_hold(key, Holds::BACKPRESSURE);
-        }
-    }
-
-    pub(super) fn release(&mut self, source: Publisher) {
-        if source.shard == self.id {
-            self.release_here(source.connection);
-        } else {
-            self.release_remote(source);
-        }
-    }
 }
 
 fn owned_delivery(
@@ -650,66 +399,9 @@ fn owned_delivery(
     }
 }
 
-fn outbound<'a>(
-    form: &Form<'a>,
-    parts: &MessageParts<'a>,
-    topic: OutboundTopic,
-    version: ProtocolVersion,
-    now: Time,
-) -> Outbound<'a> {
-    let (name, topic_alias) = match topic {
-        OutboundTopic::Name => (parts.topic.as_str(), None),
-        OutboundTopic::NameAndAlias(alias) => (parts.topic.as_str(), Some(alias)),
-        OutboundTopic::Alias(alias) => ("", Some(alias)),
-    };
-    let speaks_properties = version == ProtocolVersion::V5;
-    Outbound {
-        dup: form.dup,
-        retain: form.retain,
-        delivery: form.delivery,
-        topic: name,
-        topic_alias,
-        // [MQTT-3.3.2-6]: less the time it waited, in whole seconds, and never down to zero.
-        message_expiry_interval_seconds: parts
-            .expires_at
-            .filter(|_| speaks_properties)
-            .map(|at| u32::try_from(at.since(now).as_secs_f64().ceil() as u64).unwrap_or(u32::MAX)),
-        subscription_identifiers: form.identifiers,
-        properties: if speaks_properties {
-            parts.properties
-        } else {
-            &[]
-        },
-        payload_bytes: parts.payload.len(),
-    }
-}
-
 fn awaiting(qos: QoS) -> Awaiting {
     match qos {
         QoS::ExactlyOnce => Awaiting::PubRec,
         QoS::AtMostOnce | QoS::AtLeastOnce => Awaiting::PubAck,
-    }
-}
-
-fn publish_delivery(qos: QoS, id: PacketIdentifier) -> PublishDelivery {
-    match qos {
-        QoS::AtMostOnce => PublishDelivery::AtMostOnce,
-        QoS::AtLeastOnce => PublishDelivery::AtLeastOnce(id),
-        QoS::ExactlyOnce => PublishDelivery::ExactlyOnce(id),
-    }
-}
-
-fn delivery_qos(delivery: PublishDelivery) -> QoS {
-    match delivery {
-        PublishDelivery::AtMostOnce => QoS::AtMostOnce,
-        PublishDelivery::AtLeastOnce(_) => QoS::AtLeastOnce,
-        PublishDelivery::ExactlyOnce(_) => QoS::ExactlyOnce,
-    }
-}
-
-fn identifier_of(delivery: PublishDelivery) -> Option<PacketIdentifier> {
-    match delivery {
-        PublishDelivery::AtMostOnce => None,
-        PublishDelivery::AtLeastOnce(id) | PublishDelivery::ExactlyOnce(id) => Some(id),
     }
 }

@@ -5,17 +5,20 @@
 //! a function of what it was fed.
 //!
 //! The files beside this one are its transitions, each by its subject: `receive` (bytes to
-//! packets), `connect`, `authenticate`, `publish` (the one routing path), `deliver`, `acknowledge`, `subscribe`,
-//! `shared`, `replay` (retained messages for new subscriptions), `ending` (of connections and
-//! sessions, with wills), `peers` (other shards) and `timers`.
+//! packets), `connect`, `authenticate`, `publish` (the one routing path), `deliver` (to one
+//! session), `put_out` (its bytes), `backpressure`, `acknowledge`, `subscribe`, `shared`, `replay`
+//! (retained messages for new subscriptions), `ending` (of connections and sessions, with wills),
+//! `peers` (other shards) and `timers`.
 
 mod acknowledge;
 mod authenticate;
+mod backpressure;
 mod connect;
 mod deliver;
 mod ending;
 mod peers;
 mod publish;
+mod put_out;
 mod receive;
 mod replay;
 mod residue;
@@ -52,8 +55,8 @@ use crate::subscription_index::{FilterId, SubscriptionIndex};
 use crate::timer_wheel::TimerWheel;
 
 pub(crate) use authenticate::Exchange;
-use deliver::Templates;
 use peers::PendingSubscribe;
+use put_out::Templates;
 use replay::RemoteReplay;
 use timers::Timer;
 

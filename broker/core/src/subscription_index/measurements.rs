@@ -2,7 +2,6 @@
 //!
 //! `cargo test --release -p nexum-core subscription_index::measurements -- --ignored --nocapture
 //! --test-threads 1`
-#![expect(clippy::print_stdout, reason = "its results are for a reader")]
 
 use super::*;
 
