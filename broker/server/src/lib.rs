@@ -38,6 +38,7 @@ mod admission;
 mod authenticate;
 mod certificate;
 mod clock;
+mod fair_line;
 mod guard;
 mod handle;
 mod listener;

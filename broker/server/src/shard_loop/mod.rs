@@ -270,20 +270,16 @@ impl ShardLoop {
     }
 
     fn authenticate(&mut self, connection: ConnectionKey, credentials: Credentials, now: Time) {
-        let known = match &self.authentication {
-            Some(pool) => pool.verify(self.id, connection, credentials),
-            // Nobody to ask; the core asks only where it was told that there is somebody.
-            None => Some(AuthenticationOutcome::Unavailable),
-        };
-        if let Some(outcome) = known {
-            self.shard.handle(
-                Input::Authenticated {
-                    connection,
-                    outcome,
-                },
-                now,
-            );
+        if let Some(pool) = &self.authentication {
+            return pool.verify(self.id, connection, credentials);
         }
+        // Nobody to ask; the core asks only where it was told that there is somebody.
+        let outcome = AuthenticationOutcome::Unavailable;
+        let answer = Input::Authenticated {
+            connection,
+            outcome,
+        };
+        self.shard.handle(answer, now);
     }
 
     /// Sends a connection to the shard where its session lives.
