@@ -4,8 +4,9 @@ use std::fmt;
 use std::io;
 use std::net::{SocketAddr, TcpListener};
 use std::sync::Arc;
+use std::time::Duration;
 
-use socket2::{Domain, Protocol, Socket, Type};
+use socket2::{Domain, Protocol, Socket, TcpKeepalive, Type};
 
 use crate::tls_config::{ReloadableTls, TlsConfig, TlsError};
 use crate::transport::websocket::upgrade::UpgradePolicy;
@@ -163,6 +164,12 @@ pub(crate) fn bind(config: ListenerConfig) -> Result<(TcpListener, Arc<Listener>
     Ok((socket, Arc::new(listener)))
 }
 
+/// TCP asks a peer that has been silent for so long whether it is still there…
+const KEEP_ALIVE_IDLE: Duration = Duration::from_secs(120);
+/// …and so often, until the system's number of questions (nine, where nobody changed it) is without
+/// an answer.
+const KEEP_ALIVE_INTERVAL: Duration = Duration::from_secs(20);
+
 fn listen(address: SocketAddr) -> io::Result<TcpListener> {
     let socket = Socket::new(
         Domain::for_address(address),
@@ -174,6 +181,11 @@ fn listen(address: SocketAddr) -> io::Result<TcpListener> {
     socket.set_reuse_address(true)?;
     // Inherited by the sockets it accepts, which saves them the call.
     socket.set_tcp_nodelay(true)?;
+    // Whoever is gone without a word and has no Keep Alive is noticed by it.
+    let probes = TcpKeepalive::new()
+        .with_time(KEEP_ALIVE_IDLE)
+        .with_interval(KEEP_ALIVE_INTERVAL);
+    socket.set_tcp_keepalive(&probes)?;
     socket.set_nonblocking(true)?;
     socket.bind(&address.into())?;
     socket.listen(BACKLOG)?;
