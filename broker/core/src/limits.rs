@@ -16,8 +16,8 @@ pub struct Limits {
     pub maximum_client_id_bytes: u16,
     /// QoS 1 and 2 publications an MQTT 5 client may have unacknowledged towards the broker.
     pub receive_maximum: NonZeroU16,
-    /// Aliases a client may set up on a connection. Their topics together may have as many bytes
-    /// as a packet.
+    /// Aliases a client may set up on a connection: each may cost 64 KiB, the longest topic there is
+    /// ([MQTT-3.3.2-11]: all are to be accepted).
     pub topic_alias_maximum: u16,
     /// Aliases the broker sets up towards a client, at most; the client's own maximum binds too.
     pub outbound_topic_alias_maximum: u16,

@@ -246,8 +246,10 @@ pub enum ProtocolError {
     PacketFromServer,
     /// [MQTT-3.3.4-6]: a Subscription Identifier in a PUBLISH from a client.
     SubscriptionIdentifierFromClient,
-    /// A Topic Alias that was never set up, is zero or above the maximum.
+    /// A Topic Alias above the Topic Alias Maximum.
     TopicAliasInvalid,
+    /// A Topic Alias that was never set up (section 3.3.4).
+    TopicAliasUnknown,
     /// [MQTT-3.3.2-8 and the like]: neither a topic name nor a Topic Alias.
     NoTopic,
     /// More publications unacknowledged than the Receive Maximum.
@@ -260,8 +262,6 @@ pub enum ProtocolError {
     SessionExpiryRaisedFromZero,
     /// [MQTT-4.12.0-6 and 4.12.1-1]: AUTH where no authentication method was agreed or another was.
     AuthNotExpected,
-    /// The topics that its Topic Aliases stand for are longer together than a packet may be.
-    AliasedTopicsTooLong,
     /// [MQTT-3.1.2-24]: what answers the packet is larger than the client's Maximum Packet Size.
     AnswerTooLarge,
 }
@@ -275,6 +275,7 @@ impl ProtocolError {
             | ProtocolError::SecondConnect
             | ProtocolError::PacketFromServer
             | ProtocolError::SubscriptionIdentifierFromClient
+            | ProtocolError::TopicAliasUnknown
             | ProtocolError::NoTopic
             | ProtocolError::AcknowledgementMismatch
             | ProtocolError::NoLocalOnSharedSubscription
@@ -282,7 +283,6 @@ impl ProtocolError {
             | ProtocolError::AuthNotExpected => ReasonCode::ProtocolError,
             ProtocolError::TopicAliasInvalid => ReasonCode::TopicAliasInvalid,
             ProtocolError::ReceiveMaximumExceeded => ReasonCode::ReceiveMaximumExceeded,
-            ProtocolError::AliasedTopicsTooLong => ReasonCode::QuotaExceeded,
             ProtocolError::AnswerTooLarge => ReasonCode::PacketTooLarge,
         }
     }
@@ -297,9 +297,8 @@ impl fmt::Display for ProtocolError {
             ProtocolError::SubscriptionIdentifierFromClient => {
                 "a client's PUBLISH carries no Subscription Identifier"
             }
-            ProtocolError::TopicAliasInvalid => {
-                "the Topic Alias is not set up or above the Topic Alias Maximum"
-            }
+            ProtocolError::TopicAliasInvalid => "the Topic Alias is above the Topic Alias Maximum",
+            ProtocolError::TopicAliasUnknown => "the Topic Alias stands for no topic yet",
             ProtocolError::NoTopic => "PUBLISH needs a topic name or a Topic Alias",
             ProtocolError::ReceiveMaximumExceeded => {
                 "more publications are unacknowledged than the Receive Maximum allows"
@@ -314,9 +313,6 @@ impl fmt::Display for ProtocolError {
                 "DISCONNECT cannot raise a Session Expiry Interval of zero"
             }
             ProtocolError::AuthNotExpected => "AUTH without the agreed authentication method",
-            ProtocolError::AliasedTopicsTooLong => {
-                "the topics of all Topic Aliases together are longer than a packet may be"
-            }
             ProtocolError::AnswerTooLarge => {
                 "the answer would exceed the client's Maximum Packet Size; send less in one packet"
             }
@@ -355,6 +351,19 @@ impl fmt::Display for DisconnectCause {
     }
 }
 
+/// A Client Identifier in the log: in quotes, and of a length that the client does not choose.
+struct Quoted<'a>(&'a str);
+
+impl fmt::Display for Quoted<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        const SHOWN: usize = 64;
+        match self.0.char_indices().nth(SHOWN) {
+            None => write!(f, "{:?}", self.0),
+            Some((at, _)) => write!(f, "{:?}… ({} bytes)", &self.0[..at], self.0.len()),
+        }
+    }
+}
+
 impl fmt::Display for Event {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
@@ -364,7 +373,8 @@ impl fmt::Display for Event {
                 session_present,
             } => write!(
                 f,
-                "client {client_id:?} connected from {}{}",
+                "client {} connected from {}{}",
+                Quoted(client_id),
                 Address(*address),
                 if *session_present {
                     ", session resumed"
@@ -379,20 +389,24 @@ impl fmt::Display for Event {
             } => {
                 write!(
                     f,
-                    "client {client_id:?} from {} refused: {reason}",
+                    "client {} from {} refused: {reason}",
+                    Quoted(client_id),
                     Address(*address)
                 )
             }
             Event::Disconnected { client_id, cause } => {
-                write!(f, "client {client_id:?} disconnected: {cause}")
+                write!(f, "client {} disconnected: {cause}", Quoted(client_id))
             }
             Event::ConnectionEnded { address, cause } => {
                 write!(f, "connection from {} ended: {cause}", Address(*address))
             }
             Event::QueueOverflow { client_id, reason } => {
-                write!(f, "client {client_id:?} loses messages: {}", reason.label())
+                let client = Quoted(client_id);
+                write!(f, "client {client} loses messages: {}", reason.label())
             }
-            Event::SessionExpired { client_id } => write!(f, "session of {client_id:?} expired"),
+            Event::SessionExpired { client_id } => {
+                write!(f, "session of {} expired", Quoted(client_id))
+            }
         }
     }
 }
@@ -405,5 +419,26 @@ impl fmt::Display for Address {
             Some(address) => address.fmt(f),
             None => f.write_str("an unknown address"),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_client_does_not_choose_how_much_is_logged() {
+        let refused = |client_id: &str| {
+            let event = Event::ConnectRefused {
+                client_id: client_id.to_owned(),
+                address: None,
+                reason: ReasonCode::ClientIdentifierNotValid,
+            };
+            event.to_string()
+        };
+        assert!(refused("sensor 1").starts_with("client \"sensor 1\" from"));
+        let long = refused(&"\u{301}".repeat(32_000));
+        assert!(long.len() < 1000, "{long}");
+        assert!(long.contains("(64000 bytes)"), "{long}");
     }
 }

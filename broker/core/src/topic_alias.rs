@@ -9,29 +9,19 @@ use hashbrown::HashMap;
 #[derive(Default)]
 pub(crate) struct InboundAliases {
     topics: Vec<Option<Box<str>>>,
-    bytes: usize,
 }
 
 impl InboundAliases {
-    /// `alias` now stands for `topic`, unless all topics would then have more than `most_bytes`:
-    /// then it returns false. The caller has checked the maximum of aliases.
-    pub(crate) fn set(&mut self, alias: NonZeroU16, topic: &str, most_bytes: usize) -> bool {
+    /// `alias` now stands for `topic`. The caller has checked the maximum.
+    pub(crate) fn set(&mut self, alias: NonZeroU16, topic: &str) {
         let index = usize::from(alias.get()) - 1;
         if self.topics.len() <= index {
             self.topics.resize_with(index + 1, || None);
         }
         let slot = &mut self.topics[index];
-        if slot.as_deref() == Some(topic) {
-            return true;
+        if slot.as_deref() != Some(topic) {
+            *slot = Some(Box::from(topic));
         }
-        let replaced = slot.as_deref().map_or(0, str::len);
-        let bytes = self.bytes - replaced + topic.len();
-        if bytes > most_bytes {
-            return false;
-        }
-        *slot = Some(Box::from(topic));
-        self.bytes = bytes;
-        true
     }
 
     /// Takes the topic out for the time of one publish; [`put_back`](Self::put_back) returns it.
@@ -110,18 +100,5 @@ mod tests {
             OutboundTopic::Alias(1)
         );
         assert_eq!(aliases.name("other/topic", |_| true), OutboundTopic::Name);
-    }
-
-    #[test]
-    fn the_topics_of_a_clients_aliases_are_bounded_together() {
-        let alias = |n| NonZeroU16::new(n).expect("not zero");
-        let mut aliases = InboundAliases::default();
-        assert!(aliases.set(alias(1), "123456", 10));
-        assert!(!aliases.set(alias(2), "12345", 10), "11 bytes");
-        assert!(aliases.set(alias(1), "1234", 10), "another for the first");
-        assert!(aliases.set(alias(2), "123456", 10));
-        let taken = aliases.take(alias(1)).expect("it was set");
-        aliases.put_back(alias(1), taken);
-        assert!(!aliases.set(alias(3), "1", 10));
     }
 }

@@ -195,7 +195,7 @@ fn each_mistake_has_its_message() {
                 "config.toml:2: 'receive_maximum' in [limits] cannot be -1; use a whole number from \
                  1 to 65535 (default 1024)",
                 "config.toml:3: 'maximum_inflight' in [limits] cannot be 1.5; use a whole number \
-                 from 1 to 65535 (default 16384)",
+                 from 1 to 32767 (default 16384)",
                 "config.toml:4: 'maximum_connections' in [limits] cannot be 99999999999999999999; \
                  use a whole number from 1 to 4294967295 (default 100000)",
             ],
@@ -403,7 +403,7 @@ fn the_environment_and_the_command_line_are_named_in_messages() {
             "NEXUM__LOG__LEVEL: 'level' in [log] cannot be empty; use \"off\", \"error\", \"warn\", \
              \"info\", \"debug\" or \"trace\" (default \"info\")",
             "--set limits.maximum_inflight=x: 'maximum_inflight' in [limits] cannot be x; use a \
-             whole number from 1 to 65535 (default 16384)",
+             whole number from 1 to 32767 (default 16384)",
             "--set log.levle=info: unknown key 'levle' in [log]; did you mean 'level'?",
         ]
     );

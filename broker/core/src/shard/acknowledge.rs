@@ -55,6 +55,8 @@ impl Shard {
                 let kind = AcknowledgementKind::PubRel;
                 self.send_acknowledgement(key.index, kind, id, ReasonCode::Success);
             }
+            // [MQTT-4.3.3-4]: PUBREL answers a PUBREC without an error.
+            Acknowledged::Unknown if ack.reason_code.is_error() => {}
             Acknowledged::Unknown => {
                 let kind = AcknowledgementKind::PubRel;
                 let reason = ReasonCode::PacketIdentifierNotFound;

@@ -298,7 +298,7 @@ impl Shard {
         let limits = &self.limits;
         let response_information = admission
             .request_response_information
-            .then(|| format!("response/{}", admission.client_id));
+            .then(|| response_information(admission.client_id.as_str()));
         let whole = 268_435_455;
         let connection = &self.connections[key.index as usize];
         let method = connection
@@ -436,6 +436,22 @@ impl Shard {
     }
 }
 
+/// Where a client may have its responses sent (section 3.1.2.11.7): a topic of its own, in which
+/// what means something in topics is written as in a URL.
+fn response_information(client_id: &str) -> String {
+    let mut topic = String::from("response/");
+    for character in client_id.chars() {
+        match character {
+            '/' => topic.push_str("%2F"),
+            '+' => topic.push_str("%2B"),
+            '#' => topic.push_str("%23"),
+            '%' => topic.push_str("%25"),
+            other => topic.push(other),
+        }
+    }
+    topic
+}
+
 fn credentials(connect: &Connect<'_>, origin: &ConnectionOrigin) -> Credentials {
     Credentials {
         user_name: connect.user_name.map(str::to_owned),
@@ -443,5 +459,16 @@ fn credentials(connect: &Connect<'_>, origin: &ConnectionOrigin) -> Credentials 
         client_id: connect.client_id.to_owned(),
         certificate: origin.certificate.clone(),
         address: origin.address,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn response_information_is_a_topic_whatever_the_client_is_called() {
+        assert_eq!(response_information("sensor 1"), "response/sensor 1");
+        assert_eq!(response_information("a/+/#%"), "response/a%2F%2B%2F%23%25");
     }
 }

@@ -74,6 +74,8 @@ impl JointTerms {
                 .identifiers
                 .extend_from_slice(subscription.identifiers());
         }
+        // Any order is right; this one does not depend on where the filters happen to be kept.
+        terms.identifiers.sort_unstable();
         Some(terms)
     }
 

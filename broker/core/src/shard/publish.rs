@@ -105,15 +105,11 @@ impl Shard {
                 }
                 let aliases = &mut self.connections[key.index as usize].inbound_aliases;
                 if let Some(topic) = topic {
-                    let most = self.limits.maximum_packet_size_bytes as usize;
-                    if !aliases.set(alias, topic.as_str(), most) {
-                        let error = ProtocolError::AliasedTopicsTooLong;
-                        return self.on_protocol_error(key, error, now);
-                    }
+                    aliases.set(alias, topic.as_str());
                     return self.on_named_publish(key, session, publish, topic, now);
                 }
                 let Some(text) = aliases.take(alias) else {
-                    let error = ProtocolError::TopicAliasInvalid;
+                    let error = ProtocolError::TopicAliasUnknown;
                     return self.on_protocol_error(key, error, now);
                 };
                 let topic = TopicName::new(&text).expect("only topic names are given aliases");

@@ -39,3 +39,17 @@ fn an_early_acknowledgement_frees_no_quota_that_was_not_taken() {
     }
     assert_eq!(deliveries(&broker.take(client)), 4);
 }
+
+#[test]
+fn an_unknown_pubrec_is_answered_unless_it_is_an_error() {
+    let mut broker = Broker::new(1, Limits::default());
+    let client = broker.admit(connect("c"));
+    broker.acknowledge(client, AcknowledgementKind::PubRec, id(1));
+    let not_found = ReasonCode::PacketIdentifierNotFound;
+    let pubrel = Received::Acknowledgement(AcknowledgementKind::PubRel, id(1), not_found);
+    assert_eq!(broker.take(client), [pubrel]);
+    // PUBREC of identifier 1 with 0x80.
+    broker.send_bytes(client, b"\x50\x03\0\x01\x80");
+    assert_eq!(broker.take(client), [], "[MQTT-4.3.3-4]");
+    assert!(!broker.is_closed(client));
+}

@@ -51,25 +51,6 @@ fn filters_have_so_many_bytes_together_in_a_session() {
 }
 
 #[test]
-fn topics_of_aliases_are_no_longer_together_than_a_packet() {
-    let limits = Limits {
-        maximum_packet_size_bytes: 100,
-        ..Limits::default()
-    };
-    let mut broker = Broker::new(1, limits);
-    let client = broker.admit(connect("c"));
-    let topics = ["x".repeat(60), "y".repeat(60)];
-    for (alias, topic_name) in (1..).zip(&topics) {
-        assert!(!broker.is_closed(client));
-        let mut packet = publish(topic_name, b"", None);
-        packet.topic_alias = std::num::NonZeroU16::new(alias);
-        broker.send(client, Packet::Publish(packet));
-    }
-    let told = Received::Disconnect(ReasonCode::QuotaExceeded);
-    assert_eq!(broker.take(client), [told]);
-}
-
-#[test]
 fn many_who_do_not_read_have_little_each() {
     const MIB: usize = 1024 * 1024;
     let limits = Limits {
