@@ -249,8 +249,10 @@ impl Judge {
         let may_be_live = times < copies * self.message(message).publications.len();
         let live_keeps_retain =
             content.retain && plain.iter().any(|one| one.options.retain_as_published);
-        let could_be_live = may_be_live && (!publish.retain || live_keeps_retain);
         let could_be_replay = publish.retain && content.retain && right.is_some();
+        let could_be_live = may_be_live
+            && (!publish.retain || live_keeps_retain)
+            && !(could_be_replay && self.breach_of_live_form(arrival, &plain, from).is_some());
         // Once one of its deliveries could be either, so could every other.
         let is_ambiguous = self.session(session).ambiguous.contains(&message);
         let class = match (could_be_live, could_be_replay) {
@@ -272,7 +274,7 @@ impl Judge {
                     .iter()
                     .position(|right| {
                         right.granted.is_some()
-                            && !right.taken.contains(topic)
+                            && self.may_be_replayed(right, topic)
                             && matches(&right.filter, topic)
                     });
                 if self.use_right(arrival, right).is_none() {
@@ -298,7 +300,11 @@ impl Judge {
             self.tally.replayed += 1;
         }
         match class {
-            Class::Live => self.check_live_form(arrival, &plain, from),
+            Class::Live => {
+                if let Some((rule, text)) = self.breach_of_live_form(arrival, &plain, from) {
+                    self.breach(rule, text);
+                }
+            }
             Class::LiveOrReplay | Class::Replay | Class::Shared | Class::Clearing => {}
         }
         if class == Class::LiveOrReplay {
@@ -353,7 +359,13 @@ impl Judge {
         self.breach(rule, text);
     }
 
-    fn check_live_form(&mut self, arrival: &Arrival<'_>, plain: &[SubscriptionRecord], from: Time) {
+    /// What is wrong with the form of a delivery, if it was made because the message was published.
+    fn breach_of_live_form(
+        &self,
+        arrival: &Arrival<'_>,
+        plain: &[SubscriptionRecord],
+        from: Time,
+    ) -> Option<(Rule, String)> {
         let Arrival {
             link,
             session,
@@ -361,7 +373,7 @@ impl Judge {
             publish,
             ..
         } = *arrival;
-        let content = self.message(message).content.clone();
+        let content = &self.message(message).content;
         let client = self.session(session).client;
         let own = matches!(content.origin, Origin::Client(by) | Origin::Will(by) if by == client);
         // [MQTT-3.8.3-3]
@@ -371,7 +383,7 @@ impl Judge {
             .collect();
         if takers.is_empty() {
             let text = format!("{link:?}: {message:?} is the client's own");
-            return self.breach(Rule::NoLocal, text);
+            return Some((Rule::NoLocal, text));
         }
         let certain: Vec<&SubscriptionRecord> = takers
             .iter()
@@ -394,7 +406,7 @@ impl Judge {
         };
         if !qos_fits {
             let text = format!("{link:?}: {message:?} at {qos:?} for {takers:?}");
-            self.breach(Rule::EffectiveQoS, text);
+            return Some((Rule::EffectiveQoS, text));
         }
         let keeps = |one: &&SubscriptionRecord| one.options.retain_as_published;
         if content.retain
@@ -406,48 +418,15 @@ impl Judge {
             })
         {
             let text = format!("{link:?}: {message:?} without RETAIN for {takers:?}");
-            self.breach(Rule::RetainFlag, text);
+            return Some((Rule::RetainFlag, text));
         }
-        if self.version_of(link) == ProtocolVersion::V5 {
-            self.check_identifiers(arrival, &takers, &certain, once);
+        if self.version_of(link) == ProtocolVersion::V5
+            && !identifiers_fit(publish, &takers, &certain, once)
+        {
+            let text = format!("{link:?}: {message:?}: {publish:?} for {takers:?}");
+            return Some((Rule::SubscriptionIdentifiers, text));
         }
-    }
-
-    /// [MQTT-3.3.4-3], [MQTT-3.3.4-4].
-    fn check_identifiers(
-        &mut self,
-        arrival: &Arrival<'_>,
-        takers: &[&SubscriptionRecord],
-        certain: &[&SubscriptionRecord],
-        once: bool,
-    ) {
-        let identifiers: Vec<u32> = arrival.publish.subscription_identifiers.iter().collect();
-        let possible = |identifier: &u32| {
-            takers
-                .iter()
-                .any(|one| one.identifier.as_ref() == Some(identifier))
-        };
-        let fits = if once {
-            identifiers.iter().all(possible)
-                && identifiers.len() <= takers.len()
-                && certain
-                    .iter()
-                    .filter_map(|one| one.identifier)
-                    .all(|identifier| identifiers.contains(&identifier))
-        } else {
-            match identifiers.as_slice() {
-                [] => takers.iter().any(|one| one.identifier.is_none()),
-                [one] => possible(one),
-                [_, ..] => false,
-            }
-        };
-        if !fits {
-            let text = format!(
-                "{:?}: {:?} with {identifiers:?} for {takers:?}",
-                arrival.link, arrival.message
-            );
-            self.breach(Rule::SubscriptionIdentifiers, text);
-        }
+        None
     }
 
     /// What was due for that subscription on this topic is sent.
@@ -456,7 +435,7 @@ impl Judge {
         let session = self.session_mut(arrival.session);
         session.replayed.insert(arrival.topic.to_owned(), now);
         let right = &mut session.subscriptions.rights[right?];
-        right.taken.insert(arrival.topic.to_owned());
+        right.taken.insert(arrival.topic.to_owned(), now);
         Some(right.clone())
     }
 
@@ -479,7 +458,7 @@ impl Judge {
             .position(|right| {
                 right.granted.is_some()
                     && !right.closed
-                    && !right.taken.contains(topic)
+                    && self.may_be_replayed(right, topic)
                     && matches(&right.filter, topic)
                     && publish.delivery.qos() == published.min(right.maximum_qos)
                     && (!shows_identifiers || identifiers.iter().eq(right.identifier.iter()))
@@ -637,7 +616,18 @@ impl Judge {
             Origin::Client(_) => {}
             Origin::Will(_) | Origin::Broker => return,
         }
-        let key = (content.origin, content.topic.clone(), content.qos, qos);
+        let Some(publisher) = record
+            .publications
+            .first()
+            .and_then(|publication| publication.link)
+            .and_then(|link| self.link(link).session)
+        else {
+            return;
+        };
+        // Not the client itself: one that leaves its identifier to the broker gets another with
+        // each connection, and what it sent on the last may still be on its way.
+        let publisher = self.session(publisher).client_id.clone();
+        let key = (publisher, content.topic.clone(), content.qos, qos);
         let newest = self.session(session).newest.get(&key).copied();
         match newest {
             Some(newest) if newest > message => {
@@ -712,6 +702,35 @@ impl Judge {
             // QoS 0 only reaches who is connected, and only while there is room.
             Some(QoS::AtMostOnce) => false,
             Some(QoS::AtLeastOnce | QoS::ExactlyOnce) => published.acknowledged_at.is_some(),
+        }
+    }
+}
+
+/// [MQTT-3.3.4-3], [MQTT-3.3.4-4].
+fn identifiers_fit(
+    publish: &Publish<'_>,
+    takers: &[&SubscriptionRecord],
+    certain: &[&SubscriptionRecord],
+    once: bool,
+) -> bool {
+    let identifiers: Vec<u32> = publish.subscription_identifiers.iter().collect();
+    let possible = |identifier: &u32| {
+        takers
+            .iter()
+            .any(|one| one.identifier.as_ref() == Some(identifier))
+    };
+    if once {
+        identifiers.iter().all(possible)
+            && identifiers.len() <= takers.len()
+            && certain
+                .iter()
+                .filter_map(|one| one.identifier)
+                .all(|identifier| identifiers.contains(&identifier))
+    } else {
+        match identifiers.as_slice() {
+            [] => takers.iter().any(|one| one.identifier.is_none()),
+            [one] => possible(one),
+            [_, ..] => false,
         }
     }
 }

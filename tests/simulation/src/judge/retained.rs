@@ -90,6 +90,24 @@ impl Judge {
         follows || own
     }
 
+    /// Whether a topic's message is still to be sent for that subscription: once, or again after
+    /// the topic had none for a while, since the walk over the topics may come by another time.
+    pub(super) fn may_be_replayed(&self, right: &ReplayRight, topic: &str) -> bool {
+        let Some(taken) = right.taken.get(topic).copied() else {
+            return true;
+        };
+        self.writes
+            .iter()
+            .filter(|write| write.topic == topic)
+            .any(|write| match write.message {
+                None => write.done.is_none_or(|done| done >= taken),
+                Some(message) => self
+                    .message(message)
+                    .expiry(self.now)
+                    .is_some_and(|(earliest, latest)| earliest <= self.now && latest >= taken),
+            })
+    }
+
     /// A retained message was put out for a new subscription: is it new enough?
     pub(super) fn check_replayed(
         &mut self,
@@ -120,12 +138,13 @@ impl Judge {
             .get(topic)
             .cloned()
             .unwrap_or_default();
-        let stale = self
-            .writes
-            .iter()
-            .filter(|write| write.message.is_some_and(|newer| live.contains(&newer)))
-            .find(|write| self.is_newer(write, message))
-            .cloned();
+        // Of a message that its publisher sent again, the first may be the one that came.
+        let stale = live.iter().find_map(|newer| {
+            self.writes_of(*newer)
+                .next()
+                .filter(|first| self.is_newer(first, message))
+                .cloned()
+        });
         if let Some(newer) = stale {
             let client = self.session(session).client_id.clone();
             let text =

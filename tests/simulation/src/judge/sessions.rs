@@ -8,7 +8,7 @@ use nexum_core::{DisconnectCause, Event};
 use nexum_types::{ProtocolVersion, QoS, ReasonCode, Time};
 
 use super::deliveries::Class;
-use super::messages::{MessageId, Origin, Publication};
+use super::messages::{MessageId, Publication};
 use super::retained::WriteId;
 use super::subscriptions::Subscriptions;
 use super::{Judge, SLACK};
@@ -42,8 +42,9 @@ pub(crate) struct SessionRecord {
     pub(crate) received: BTreeSet<MessageId>,
     /// Exchanges of QoS 2 whose message the client's application has got.
     pub(crate) received_once: BTreeSet<u64>,
-    /// The newest message got, for each publisher, topic, QoS published and QoS delivered.
-    pub(crate) newest: BTreeMap<(Origin, String, QoS, QoS), MessageId>,
+    /// The newest message got, for each publisher's identifier, topic, QoS published and QoS
+    /// delivered.
+    pub(crate) newest: BTreeMap<(String, String, QoS, QoS), MessageId>,
     /// Those published with RETAIN and put out as live messages, by topic.
     pub(crate) live_retained: BTreeMap<String, Vec<MessageId>>,
     /// The smallest Maximum Packet Size it ever announced.
@@ -381,13 +382,13 @@ impl Judge {
         match state {
             WillState::Published(at) => {
                 self.tally.wills_due += 1;
-                self.will_published(message, at);
+                self.will_published(message, at, Some(now + SLACK));
                 self.message_mut(message).acknowledged_at = Some(now + SLACK);
             }
             WillState::Cancelled => self.tally.wills_cancelled += 1,
             WillState::Uncertain => {
                 self.tally.wills_uncertain += 1;
-                self.will_published(message, due);
+                self.will_published(message, due, None);
             }
             WillState::Armed | WillState::Due(_) => {}
         }
@@ -407,7 +408,9 @@ impl Judge {
             .find(|will| will.message == message)
             .map(|will| will.state);
         match state {
-            Some(WillState::Due(at)) if at <= now => self.will_published(message, at),
+            Some(WillState::Due(at)) if at <= now => {
+                self.will_published(message, at, Some(now + SLACK));
+            }
             Some(
                 WillState::Armed
                 | WillState::Due(_)
@@ -422,18 +425,18 @@ impl Judge {
         }
     }
 
-    fn will_published(&mut self, message: MessageId, at: Time) {
-        let by = self.now + SLACK;
+    /// `by` is when it is published without doubt, if it is.
+    fn will_published(&mut self, message: MessageId, at: Time, by: Option<Time>) {
         let record = self.message_mut(message);
         if record.publications.is_empty() {
             record.publications.push(Publication {
                 from: at,
-                by: Some(by),
+                by,
                 link: None,
             });
             if record.content.retain {
                 let topic = record.content.topic.clone();
-                self.retain_written(&topic, Some(message), at, Some(by));
+                self.retain_written(&topic, Some(message), at, by);
             }
         }
     }

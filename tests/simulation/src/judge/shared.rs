@@ -29,6 +29,14 @@ pub(crate) struct GroupRecord {
     departures: Vec<(SessionId, Time)>,
 }
 
+impl GroupRecord {
+    fn has_left_since(&self, assignment: &Assignment) -> bool {
+        self.departures
+            .iter()
+            .any(|(who, when)| *who == assignment.session && *when >= assignment.at)
+    }
+}
+
 impl Judge {
     pub(super) fn member_may_leave(&mut self, session: SessionId, filter: &str) {
         let now = self.now;
@@ -96,7 +104,7 @@ impl Judge {
             session,
             link,
             qos,
-            at,
+            at: _,
         } = *assignment;
         match qos {
             // Nothing completes QoS 0.
@@ -110,12 +118,10 @@ impl Judge {
             .exchanges
             .values()
             .any(|exchange| exchange.message == Some(message) && exchange.class == Class::Shared);
-        let left = self.groups.get(filter).is_some_and(|group| {
-            group
-                .departures
-                .iter()
-                .any(|(who, when)| *who == session && *when >= at)
-        });
+        let left = self
+            .groups
+            .get(filter)
+            .is_some_and(|group| group.has_left_since(assignment));
         open && (self.link(link).ended_at.is_some() || left)
     }
 
@@ -220,18 +226,18 @@ impl Judge {
         })
     }
 
-    /// Some member's application has it, or it waits for the one it was begun with at QoS 2.
+    /// Some member's application has it; or it was begun at QoS 2 ([MQTT-4.8.2-5]), or with a member
+    /// that then gave its membership up ([MQTT-3.10.4-3]), which is gone and has to complete it.
     fn was_handed_over(&self, filter: &str, message: MessageId) -> bool {
-        let assignments = self
-            .groups
-            .get(filter)
-            .and_then(|group| group.assignments.get(&message))
-            .map_or(&[][..], Vec::as_slice);
-        assignments.iter().any(|assignment| {
+        let Some(group) = self.groups.get(filter) else {
+            return false;
+        };
+        let mut assignments = group.assignments.get(&message).into_iter().flatten();
+        assignments.any(|assignment| {
             let record = self.session(assignment.session);
+            let is_bound = assignment.qos == QoS::ExactlyOnce || group.has_left_since(assignment);
             record.received.contains(&message)
-                || (assignment.qos == QoS::ExactlyOnce
-                    && (record.link.is_none() || record.ended_at.is_some()))
+                || (is_bound && (record.link.is_none() || record.ended_at.is_some()))
         })
     }
 }

@@ -1,7 +1,7 @@
 //! What a session is subscribed to, as far as an onlooker can know: between a request and its
 //! answer it may be one way or the other.
 
-use std::collections::BTreeSet;
+use std::collections::BTreeMap;
 
 use nexum_types::{QoS, RetainHandling, SubscriptionOptions, Time};
 
@@ -59,8 +59,8 @@ pub(crate) struct ReplayRight {
     pub(crate) granted: Option<(Time, LinkId)>,
     /// Whether the broker has no choice.
     pub(crate) due: bool,
-    /// Topics of which it has got its message.
-    pub(crate) taken: BTreeSet<String>,
+    /// Topics of which it has got its message, and when.
+    pub(crate) taken: BTreeMap<String, Time>,
     /// Whatever it was due has long been sent.
     pub(crate) closed: bool,
     record: usize,
@@ -110,7 +110,7 @@ impl Subscriptions {
                 requested_at: now,
                 granted: None,
                 due: options.retain_handling == RetainHandling::SendAtSubscribe || !may_exist,
-                taken: BTreeSet::new(),
+                taken: BTreeMap::new(),
                 closed: false,
                 record: number,
             });

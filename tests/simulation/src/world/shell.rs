@@ -444,15 +444,26 @@ impl World {
     /// A client that reads and answers is held back for others only so long.
     fn check_hold(&mut self, link: LinkId, waits: bool) {
         let now = self.now;
+        // Before CONNACK it waits for its credentials to be checked, which may take longer.
+        let is_admitted = self.judge.link(link).session.is_some();
         let record = &mut self.links[link.0];
-        if !waits || !matches!(record.broker, BrokerEnd::Open { .. }) {
+        let is_healthy = record.client.is_some_and(|client| {
+            self.clients[client].is_healthy() && self.clients[client].phase.is_connected()
+        });
+        let waits_for_itself = match record.broker {
+            // Its network is too slow for what it is sent.
+            BrokerEnd::Open { shard, key } => {
+                let core = &self.shells[usize::from(shard.0)].shard;
+                core.pending_transmit(key) * 2
+                    >= self.scenario.limits.outbound_buffer_bytes as usize
+            }
+            BrokerEnd::Closing { .. } | BrokerEnd::Moving | BrokerEnd::Gone => true,
+        };
+        if !waits || !is_admitted || !is_healthy || waits_for_itself {
             record.held_since = None;
             return;
         }
         let since = *record.held_since.get_or_insert(now);
-        let is_healthy = record.client.is_some_and(|client| {
-            self.clients[client].is_healthy() && self.clients[client].phase.is_connected()
-        });
         // Each session that is behind may hold a publisher once in a while, one after another.
         let sessions = self.clients.len() as u32;
         let patience =
@@ -460,8 +471,7 @@ impl World {
         let most = (patience + crate::judge::SLACK) * sessions
             + self.scenario.peer_delay.most() * 4
             + Duration::from_secs(1);
-        if self.scenario.family == Family::StuckSubscribers && is_healthy && now.since(since) > most
-        {
+        if self.scenario.family == Family::StuckSubscribers && now.since(since) > most {
             let text = format!("{link:?}: held back since {since:?}, {most:?} at most");
             self.judge.breach(Rule::HeldBack, text);
         }
