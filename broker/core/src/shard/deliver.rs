@@ -233,10 +233,7 @@ impl Shard {
         let state = &self.sessions[session as usize];
         if state.has_backlog() {
             let most = PUMP_UNTIL_BYTES.min(self.outbound_limit());
-            while let Some(key) = self.sessions[session as usize].connection
-                && self.connections[key.index as usize].outbound.pending() < most
-                && self.pump_one(session, key, now)
-            {}
+            while self.has_room_for_pump(session, most) && self.pump_one(session, most, now) {}
         }
         self.drain_groups_of(session, now);
         let most = self.outbound_limit();
@@ -253,9 +250,19 @@ impl Shard {
         }
     }
 
-    /// One step; false if there is none.
-    fn pump_one(&mut self, session: u32, key: ConnectionKey, now: Time) -> bool {
+    fn has_room_for_pump(&self, session: u32, most: usize) -> bool {
+        self.sessions[session as usize]
+            .connection
+            .is_some_and(|key| self.connections[key.index as usize].outbound.pending() < most)
+    }
+
+    /// One step: what was in flight, or else one from the queue and one that is retained, so that
+    /// neither waits for all of the other. False if there is none.
+    fn pump_one(&mut self, session: u32, most: usize, now: Time) -> bool {
         let state = &mut self.sessions[session as usize];
+        let Some(key) = state.connection else {
+            return false;
+        };
         if let Some(from) = state.resend_from {
             return self.resend_one(session, key, from, now);
         }
@@ -270,6 +277,7 @@ impl Shard {
         // its session meanwhile: a client must not be able to hasten it.
         if self.sessions[session as usize].wants_replay()
             && !self.unfinished.contains(&self.session_key(session))
+            && self.has_room_for_pump(session, most)
         {
             went_on |= self.replay_one(session, key, now);
         }
