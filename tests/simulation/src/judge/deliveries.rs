@@ -261,7 +261,7 @@ impl Judge {
             (true, false) => Class::Live,
             (false, true) if is_ambiguous => {
                 // Which of them was the live one cannot be told; the sum is right.
-                self.use_right(arrival, right);
+                self.use_right(arrival, right, false);
                 return Class::LiveOrReplay;
             }
             (false, true) => Class::Replay,
@@ -277,7 +277,7 @@ impl Judge {
                             && self.may_be_replayed(right, topic)
                             && matches(&right.filter, topic)
                     });
-                if self.use_right(arrival, right).is_none() {
+                if self.use_right(arrival, right, false).is_none() {
                     self.explain_surplus(arrival, &plain, times);
                 }
                 return Class::LiveOrReplay;
@@ -294,7 +294,7 @@ impl Judge {
         }
         // One that could be either uses up what it may be as a live one first.
         if class == Class::Replay
-            && let Some(right) = self.use_right(arrival, right)
+            && let Some(right) = self.use_right(arrival, right, true)
         {
             self.check_replayed(session, message, topic, &right);
             self.tally.replayed += 1;
@@ -429,13 +429,21 @@ impl Judge {
         None
     }
 
-    /// What was due for that subscription on this topic is sent.
-    fn use_right(&mut self, arrival: &Arrival<'_>, right: Option<usize>) -> Option<ReplayRight> {
+    /// What was due for that subscription on this topic is sent, if it is certain that it was sent
+    /// for it. Between two connections much waits in the queue that looks the same.
+    fn use_right(
+        &mut self,
+        arrival: &Arrival<'_>,
+        right: Option<usize>,
+        is_certain: bool,
+    ) -> Option<ReplayRight> {
         let now = self.now;
         let session = self.session_mut(arrival.session);
         session.replayed.insert(arrival.topic.to_owned(), now);
         let right = &mut session.subscriptions.rights[right?];
-        right.taken.insert(arrival.topic.to_owned(), now);
+        if is_certain || !right.is_renewed {
+            right.taken.insert(arrival.topic.to_owned(), now);
+        }
         Some(right.clone())
     }
 

@@ -63,6 +63,8 @@ pub(crate) struct ReplayRight {
     pub(crate) taken: BTreeMap<String, Time>,
     /// Whatever it was due has long been sent.
     pub(crate) closed: bool,
+    /// It was not satisfied on the connection it was granted on.
+    pub(crate) is_renewed: bool,
     record: usize,
 }
 
@@ -112,6 +114,7 @@ impl Subscriptions {
                 due: options.retain_handling == RetainHandling::SendAtSubscribe || !may_exist,
                 taken: BTreeMap::new(),
                 closed: false,
+                is_renewed: false,
                 record: number,
             });
         }
@@ -207,6 +210,7 @@ impl Subscriptions {
             let granted_at = right.granted.map_or(now, |(at, _)| at);
             right.granted = Some((granted_at, link));
             right.taken.clear();
+            right.is_renewed = true;
         }
     }
 
