@@ -107,6 +107,8 @@ pub struct Gauges {
     pub retained: u64,
     /// Their topics, properties and payloads, in bytes.
     pub retained_bytes: u64,
+    /// Memory of what waits for sockets, in bytes; a payload shared by many counts little for each.
+    pub outbound_bytes: u64,
     /// Messages waiting in sessions, not in flight.
     pub queued_messages: u64,
     /// Messages in flight to clients.

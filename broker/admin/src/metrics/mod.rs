@@ -189,6 +189,11 @@ impl Numbers<'_> {
                 |shard| shard.gauges.retained_bytes,
             ),
             self.now(
+                "nexum_outbound_bytes",
+                "Memory of what waits for the sockets of all clients, in bytes.",
+                |shard| shard.gauges.outbound_bytes,
+            ),
+            self.now(
                 "nexum_queued_messages",
                 "Messages waiting in sessions, without those in flight.",
                 |shard| shard.gauges.queued_messages,

@@ -161,7 +161,7 @@ fn a_broker_that_has_seen_nothing_shows_every_family() {
         .keys()
         .filter(|name| name.starts_with("nexum_"))
         .count();
-    assert_eq!(ours, 35);
+    assert_eq!(ours, 36);
 }
 
 /// A shard whose every number is another one, so that a mix-up shows.
@@ -191,6 +191,7 @@ fn shard_of_different_numbers() -> ShardSnapshot {
             shared_groups: 33,
             retained: 34,
             retained_bytes: 35,
+            outbound_bytes: 38,
             queued_messages: 36,
             inflight_messages: 37,
         },
@@ -248,6 +249,7 @@ fn each_number_stands_where_it_belongs() {
         ("nexum_shared_groups", "", 33.0),
         ("nexum_retained_messages", "", 34.0),
         ("nexum_retained_bytes", "", 35.0),
+        ("nexum_outbound_bytes", "", 38.0),
         ("nexum_queued_messages", "", 36.0),
         ("nexum_inflight_messages", "", 37.0),
         ("nexum_shard_busy_seconds_total", "shard=\"0\"", 0.25),

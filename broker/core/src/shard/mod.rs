@@ -374,6 +374,7 @@ impl Shard {
             shared_groups: self.groups.len() as u64,
             retained: self.retained.len() as u64,
             retained_bytes: self.retained.bytes(),
+            outbound_bytes: self.pool.lent() as u64,
             queued_messages: queued as u64,
             inflight_messages: inflight as u64,
         }
