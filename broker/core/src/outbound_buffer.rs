@@ -212,7 +212,7 @@ impl BufferPool {
 
 #[cfg(test)]
 mod tests {
-    use nexum_types::{MessageParts, QoS, TopicName};
+    use nexum_types::{MessageParts, QoS, Time, TopicName};
 
     use super::*;
 
@@ -223,6 +223,7 @@ mod tests {
             payload,
             qos: QoS::AtMostOnce,
             retain: false,
+            published_at: Time::ZERO,
             expires_at: None,
         }))
     }

@@ -9,13 +9,16 @@ use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
 
 use hashbrown::HashMap;
+use hashbrown::hash_map::Entry;
 use nexum_types::{Message, QoS};
 
 use crate::key::ShardId;
 use crate::retained::ReplayId;
 
-/// How many topics published meanwhile are remembered for the replays from other shards.
+/// How many topics published meanwhile are remembered for the replays from other shards…
 const OVERTAKEN_MAXIMUM: usize = 65_536;
+/// …and how many bytes their messages have at most.
+const OVERTAKEN_MAXIMUM_BYTES: usize = 16 * 1024 * 1024;
 
 /// Retained messages that are due for one filter after its SUBACK.
 #[derive(Debug)]
@@ -23,8 +26,8 @@ pub(crate) struct ReplayRequest {
     pub(crate) filter: Arc<str>,
     pub(crate) maximum_qos: QoS,
     pub(crate) subscription_identifier: Option<u32>,
-    /// What [`Overtaken::now`] was when it was asked for first on this connection: from then on
-    /// newer messages go to the session.
+    /// What [`Overtaken::now`] was when SUBSCRIBE came for it, or when its client came back: what was
+    /// published from then on may not have come to the shard that keeps it when it looks.
     pub(crate) since: u64,
 }
 
@@ -105,44 +108,73 @@ pub(crate) enum ReplaySource {
     },
 }
 
-/// Topics of which a newer message went to the sessions of this shard while older retained ones are
-/// still under way from another; those must not come after it. One for all replays: a publication
-/// is noted once however many are open.
+/// The newest messages of topics that were published to while older retained ones are under way from
+/// another shard, or asked for. They are sent in place of those: a client must not get the older one
+/// after the newer, nor neither of them because the newer was shed. One for all replays: a
+/// publication is noted once however many are open.
 #[derive(Default)]
 pub(crate) struct Overtaken {
-    /// When each was last published to, in publications noted.
-    topics: HashMap<u64, u64, foldhash::fast::FixedState>,
+    /// By the hash of the topic, with the number of the publication.
+    topics: HashMap<u64, (u64, Arc<Message>), foldhash::fast::FixedState>,
+    bytes: usize,
     noted: u64,
 }
 
 impl Overtaken {
-    pub(crate) fn note(&mut self, topic_hash: u64) {
-        if self.topics.len() >= OVERTAKEN_MAXIMUM {
+    /// A message with this hash of its topic was published with RETAIN.
+    pub(crate) fn note(&mut self, topic_hash: u64, message: Arc<Message>) {
+        if self.topics.len() >= OVERTAKEN_MAXIMUM || self.bytes >= OVERTAKEN_MAXIMUM_BYTES {
             // A replay that took so long forgets; those that begin now do not suffer for it.
-            self.topics.clear();
+            self.clear();
         }
         self.noted += 1;
-        self.topics.insert(topic_hash, self.noted);
+        match self.topics.entry(topic_hash) {
+            // One of another shard that was longer on its way.
+            Entry::Occupied(noted) if noted.get().1.published_at() > message.published_at() => {}
+            Entry::Occupied(mut noted) => {
+                self.bytes += message.size_bytes();
+                let (_, older) = noted.insert((self.noted, message));
+                self.bytes -= older.size_bytes();
+            }
+            Entry::Vacant(place) => {
+                self.bytes += message.size_bytes();
+                place.insert((self.noted, message));
+            }
+        }
     }
 
     pub(crate) fn now(&self) -> u64 {
         self.noted
     }
 
-    pub(crate) fn since(&self, then: u64, topic_hash: u64) -> bool {
-        self.topics.get(&topic_hash).is_some_and(|at| *at > then)
+    /// What was published to the topic of a retained message after `then` and is newer, else the
+    /// message itself.
+    pub(crate) fn newest(&self, then: u64, topic_hash: u64, message: Arc<Message>) -> Arc<Message> {
+        match self.topics.get(&topic_hash) {
+            Some((at, newer))
+                if *at > then
+                    && newer.published_at() > message.published_at()
+                    && newer.parts().topic == message.parts().topic =>
+            {
+                Arc::clone(newer)
+            }
+            Some(_) | None => message,
+        }
     }
 
     /// No replay is open or asked for.
     pub(crate) fn clear(&mut self) {
         if !self.topics.is_empty() {
             self.topics = HashMap::default();
+            self.bytes = 0;
         }
     }
 }
 
 #[cfg(test)]
 mod tests {
+    use nexum_types::{MessageParts, Time, TopicName};
+
     use super::*;
 
     fn request(filter: &str, maximum_qos: QoS) -> ReplayRequest {
@@ -170,18 +202,55 @@ mod tests {
         assert!(requests.is_empty() && requests.by_filter.is_empty());
     }
 
+    fn message(topic: &str, payload: &[u8], published_at: u64) -> Arc<Message> {
+        Arc::new(Message::new(MessageParts {
+            topic: TopicName::new(topic).expect("a topic name"),
+            properties: &[],
+            payload,
+            qos: QoS::AtMostOnce,
+            retain: true,
+            published_at: Time::from_micros(published_at),
+            expires_at: None,
+        }))
+    }
+
     #[test]
     fn a_topic_is_overtaken_for_those_who_began_before() {
         let mut overtaken = Overtaken::default();
+        let (old, new) = (message("a", b"old", 1), message("a", b"new", 2));
         let early = overtaken.now();
-        overtaken.note(7);
+        overtaken.note(7, Arc::clone(&new));
         let late = overtaken.now();
-        assert!(overtaken.since(early, 7));
-        assert!(!overtaken.since(late, 7) && !overtaken.since(early, 8));
-        for hash in 100..200_000 {
-            overtaken.note(hash);
+        let newest = |overtaken: &Overtaken, then, hash, old: &Arc<Message>| {
+            overtaken.newest(then, hash, Arc::clone(old))
+        };
+        assert!(Arc::ptr_eq(&newest(&overtaken, early, 7, &old), &new));
+        assert!(Arc::ptr_eq(&newest(&overtaken, late, 7, &old), &old));
+        assert!(Arc::ptr_eq(&newest(&overtaken, early, 8, &old), &old));
+        let newer_still = message("a", b"newest", 3);
+        let found = newest(&overtaken, early, 7, &newer_still);
+        assert!(Arc::ptr_eq(&found, &newer_still), "its owner had it before");
+        let same_hash = message("b", b"old", 1);
+        let found = newest(&overtaken, early, 7, &same_hash);
+        assert!(Arc::ptr_eq(&found, &same_hash), "another topic");
+    }
+
+    #[test]
+    fn what_is_remembered_of_overtaken_topics_is_bounded() {
+        let mut overtaken = Overtaken::default();
+        let small = message("a", b"x", 1);
+        for hash in 0..200_000 {
+            overtaken.note(hash, Arc::clone(&small));
         }
         assert!(overtaken.topics.len() <= OVERTAKEN_MAXIMUM);
-        assert!(overtaken.since(late, 199_999));
+        let large = message("a", &[0; 1 << 20], 2);
+        for hash in 0..100 {
+            overtaken.note(hash, Arc::clone(&large));
+            overtaken.note(hash, Arc::clone(&large));
+        }
+        assert!(overtaken.bytes < 2 * OVERTAKEN_MAXIMUM_BYTES);
+        let held = overtaken.topics.values();
+        let sum: usize = held.map(|(_, message)| message.size_bytes()).sum();
+        assert_eq!(overtaken.bytes, sum);
     }
 }

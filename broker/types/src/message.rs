@@ -11,6 +11,7 @@ pub struct Message {
     properties_bytes: u32,
     qos: QoS,
     retain: bool,
+    published_at: Time,
     expires_at: Option<Time>,
 }
 
@@ -28,6 +29,9 @@ pub struct MessageParts<'a> {
     pub qos: QoS,
     /// The RETAIN flag it was published with.
     pub retain: bool,
+    /// When the broker took it: of two messages on a topic, this tells which is newer even to a
+    /// shard that gets them in another order.
+    pub published_at: Time,
     /// When it is no longer worth delivering (MQTT 5 section 3.3.2.3.3).
     pub expires_at: Option<Time>,
 }
@@ -49,6 +53,7 @@ impl Message {
             properties_bytes: parts.properties.len() as u32,
             qos: parts.qos,
             retain: parts.retain,
+            published_at: parts.published_at,
             expires_at: parts.expires_at,
         }
     }
@@ -66,6 +71,7 @@ impl Message {
             payload,
             qos: self.qos,
             retain: self.retain,
+            published_at: self.published_at,
             expires_at: self.expires_at,
         }
     }
@@ -86,6 +92,12 @@ impl Message {
     #[must_use]
     pub const fn qos(&self) -> QoS {
         self.qos
+    }
+
+    /// When the broker took it.
+    #[must_use]
+    pub const fn published_at(&self) -> Time {
+        self.published_at
     }
 
     /// When it is no longer worth delivering.

@@ -14,6 +14,7 @@ fn message(topic: &str, payload: &str, expires_at: Option<Time>) -> Arc<Message>
         payload: payload.as_bytes(),
         qos: QoS::AtLeastOnce,
         retain: true,
+        published_at: Time::ZERO,
         expires_at,
     }))
 }

@@ -220,6 +220,7 @@ impl Shard {
             payload,
             qos: *qos,
             retain: *retain,
+            published_at: now,
             expires_at,
         };
         let mut publication = Publication::new(parts);

@@ -30,6 +30,8 @@ pub(super) enum Awaited {
         session: u32,
         packet: Box<[u8]>,
         placeholders: Vec<FilterId>,
+        /// What [`Overtaken::now`](crate::replay::Overtaken::now) was when it came.
+        since: u64,
     },
     /// A member's shard waits for it.
     Member { shard: ShardId, token: u32 },
@@ -139,7 +141,7 @@ impl Shard {
             PeerMessage::Publish { message, source } => {
                 if message.parts().retain {
                     // Older ones may be under way from the shard that keeps it.
-                    self.note_overtaken(message.parts().topic.as_str());
+                    self.note_overtaken(&message);
                 }
                 if self.drop_if_expired(&message, now) {
                     return;

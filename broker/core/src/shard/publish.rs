@@ -171,6 +171,7 @@ impl Shard {
             payload: publish.payload,
             qos,
             retain: publish.retain,
+            published_at: now,
             expires_at,
         });
         publication.publisher = Some(session);
@@ -459,6 +460,7 @@ impl Shard {
             payload,
             qos,
             retain,
+            published_at: now,
             expires_at: None,
         };
         self.publish(&mut Publication::new(parts), None, now);

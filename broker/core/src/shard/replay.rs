@@ -40,8 +40,8 @@ impl Shard {
     ) -> u16 {
         let owner = self.home_of(publication.parts.topic.as_str());
         if owner != self.id {
-            self.note_overtaken(publication.parts.topic.as_str());
             let message = publication.message();
+            self.note_overtaken(&message);
             self.tell(owner, PeerMessage::Retain { message, receipt });
             return u16::from(receipt.is_some());
         }
@@ -254,8 +254,10 @@ impl Shard {
                 let hashes = &self.homes;
                 while let Some(message) = batch.pop_front() {
                     let topic = hashes.hash_one(message.parts().topic.as_str());
-                    if !self.overtaken.since(*since, topic) && !message.is_expired(now) {
-                        next = Some(message);
+                    let newest = self.overtaken.newest(*since, topic, message);
+                    // An empty one clears the topic.
+                    if !newest.parts().payload.is_empty() && !newest.is_expired(now) {
+                        next = Some(newest);
                         break;
                     }
                 }
@@ -317,11 +319,15 @@ impl Shard {
 
     /// A retained topic was published to while sessions here may wait for older retained messages
     /// from its owner.
-    pub(super) fn note_overtaken(&mut self, topic: &str) {
-        if self.replaying.is_empty() && self.replay_requests == 0 {
+    pub(super) fn note_overtaken(&mut self, message: &Arc<Message>) {
+        if self.replaying.is_empty()
+            && self.replay_requests == 0
+            && self.pending_subscribes.is_empty()
+        {
             self.overtaken.clear();
         } else {
-            self.overtaken.note(self.homes.hash_one(topic));
+            let topic = self.homes.hash_one(message.parts().topic.as_str());
+            self.overtaken.note(topic, Arc::clone(message));
         }
     }
 

@@ -46,6 +46,13 @@ enum Request<'a> {
     Shared(Arc<str>),
 }
 
+/// What a new subscription is to be sent at once.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Wants {
+    Nothing,
+    Retained,
+}
+
 impl Shard {
     /// With one shard it is done at once. With several, the others note the interest first, so
     /// that nothing published after SUBACK is missed; the client waits, and gets nothing for the
@@ -72,7 +79,7 @@ impl Shard {
         if self.shards > 1 && self.announce_subscribe(key, session, subscribe, packet, now) {
             return;
         }
-        self.complete_subscribe(key, session, subscribe, now);
+        self.complete_subscribe(key, subscribe, self.overtaken.now(), now);
     }
 
     /// Whether the client takes a SUBACK or UNSUBACK of so many Reason Codes. Asked before anything
@@ -133,6 +140,7 @@ impl Shard {
             session,
             packet: Box::from(packet),
             placeholders,
+            since: self.overtaken.now(),
         };
         self.pending_subscribes
             .insert(PendingSubscribe { remaining, what });
@@ -141,13 +149,14 @@ impl Shard {
 
     /// Every shard has noted the interest that `token` stands for.
     pub(super) fn on_subscribe_noted(&mut self, token: u32, awaited: Awaited, now: Time) {
-        let (key, session, packet, placeholders) = match awaited {
+        let (key, session, packet, placeholders, since) = match awaited {
             Awaited::Subscribe {
                 connection,
                 session,
                 packet,
                 placeholders,
-            } => (connection, session, packet, placeholders),
+                since,
+            } => (connection, session, packet, placeholders, since),
             Awaited::Member { shard, token } => {
                 return self.tell(shard, PeerMessage::InterestNoted { token });
             }
@@ -157,7 +166,7 @@ impl Shard {
             && let Ok(Packet::Subscribe(subscribe)) =
                 decode(frame, self.connections[key.index as usize].version)
         {
-            self.complete_subscribe(key, session, &subscribe, now);
+            self.complete_subscribe(key, &subscribe, since, now);
         }
         for id in placeholders {
             self.unsubscribe_id(id, Subscriber::Pending(token));
@@ -165,26 +174,40 @@ impl Shard {
         self.lift_hold(key, Holds::SUBSCRIBE);
     }
 
+    /// `since` is when SUBSCRIBE came, for the retained messages that are overtaken.
     fn complete_subscribe(
         &mut self,
         key: ConnectionKey,
-        session: u32,
         subscribe: &Subscribe<'_>,
+        since: u64,
         now: Time,
     ) {
+        let Some(session) = self.connection(key).and_then(Connection::session) else {
+            return;
+        };
+        let identifier = subscribe.subscription_identifier;
         let mut reason_codes = Vec::with_capacity(subscribe.requests.len());
         let mut reason_string = None;
         let mut retained = Vec::new();
         // [MQTT-3.8.4-5] [MQTT3-3.8.4-4]: as if each filter had come in a packet of its own.
         for request in subscribe.requests.iter() {
-            let identifier = subscribe.subscription_identifier;
-            match self.subscribe_one(session, request, identifier, &mut retained, now) {
+            match self.subscribe_one(session, request, identifier, now) {
                 // [MQTT-3.8.4-8]
-                Ok(()) => reason_codes.push(match request.options.maximum_qos {
-                    QoS::AtMostOnce => ReasonCode::Success,
-                    QoS::AtLeastOnce => ReasonCode::GrantedQoS1,
-                    QoS::ExactlyOnce => ReasonCode::GrantedQoS2,
-                }),
+                Ok(wants) => {
+                    reason_codes.push(match request.options.maximum_qos {
+                        QoS::AtMostOnce => ReasonCode::Success,
+                        QoS::AtLeastOnce => ReasonCode::GrantedQoS1,
+                        QoS::ExactlyOnce => ReasonCode::GrantedQoS2,
+                    });
+                    if wants == Wants::Retained {
+                        retained.push(ReplayRequest {
+                            filter: Arc::from(request.filter),
+                            maximum_qos: request.options.maximum_qos,
+                            subscription_identifier: identifier,
+                            since,
+                        });
+                    }
+                }
                 Err(refusal) => {
                     reason_codes.push(refusal.reason_code);
                     reason_string.get_or_insert(refusal.reason_string);
@@ -218,9 +241,8 @@ impl Shard {
         session: u32,
         request: SubscriptionRequest<'_>,
         identifier: Option<u32>,
-        retained: &mut Vec<ReplayRequest>,
         now: Time,
-    ) -> Result<(), Refusal> {
+    ) -> Result<Wants, Refusal> {
         match self.check_request(session, request.filter)? {
             // Retained messages are not sent to shared subscriptions (section 4.8.2).
             Request::Shared(name) => {
@@ -237,16 +259,11 @@ impl Shard {
                     self.count_subscriber(id, true);
                 }
                 if wants_retained(request.options.retain_handling, previous.is_some()) {
-                    retained.push(ReplayRequest {
-                        filter: Arc::from(filter.as_str()),
-                        maximum_qos: request.options.maximum_qos,
-                        subscription_identifier: identifier,
-                        since: self.overtaken.now(),
-                    });
+                    return Ok(Wants::Retained);
                 }
             }
         }
-        Ok(())
+        Ok(Wants::Nothing)
     }
 
     fn check_request<'a>(&self, session: u32, filter: &'a str) -> Result<Request<'a>, Refusal> {
