@@ -153,17 +153,13 @@ impl Witness {
         self.from_broker.extend_from_slice(bytes);
         let sent = std::mem::take(&mut self.from_broker);
         let mut rest = &sent[..];
-        loop {
-            match split_frame(rest, u32::MAX).expect("the broker sends packets") {
-                Split::Frame(frame) => {
-                    let size = frame.size;
-                    let packet = decode(frame, self.version_of_broker(rest))
-                        .unwrap_or_else(|error| panic!("{error}: {}", rest[..size].escape_ascii()));
-                    rest = &rest[size..];
-                    self.broker_sends_packet(&packet, size);
-                }
-                Split::Incomplete { .. } => break,
-            }
+        while let Split::Frame(frame) =
+            split_frame(rest, u32::MAX).expect("the broker sends packets")
+        {
+            let packet = decode(frame, self.version_of_broker(rest))
+                .unwrap_or_else(|error| panic!("{error}: {}", rest.escape_ascii()));
+            rest = &rest[frame.size..];
+            self.broker_sends_packet(&packet, frame.size);
         }
         assert!(rest.is_empty(), "the broker puts out whole packets");
     }
@@ -215,9 +211,11 @@ impl Witness {
             Packet::PubRec(ack) => self.on_answer(PacketType::PubRec, ack.packet_identifier),
             Packet::PubComp(ack) => self.on_answer(PacketType::PubComp, ack.packet_identifier),
             Packet::PubRel(ack) => {
+                let id = ack.packet_identifier;
+                let is_asked = self.questions.contains(&(PacketType::PubRel, id.value()));
                 // [MQTT-4.4.0-1]: a session's exchanges go on where they were.
-                if !self.session_present {
-                    self.on_answer(PacketType::PubRel, ack.packet_identifier);
+                if is_asked || !self.session_present {
+                    self.on_answer(PacketType::PubRel, id);
                 }
             }
             Packet::SubAck(ack) => self.on_answer(PacketType::SubAck, ack.packet_identifier),

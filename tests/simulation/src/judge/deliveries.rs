@@ -7,7 +7,7 @@ use nexum_types::{ProtocolVersion, QoS, Time};
 use super::Judge;
 use super::messages::{MessageId, Origin, read_payload};
 use super::sessions::{Certainty, Exchange, SessionId};
-use super::subscriptions::{ReplayRight, SubscriptionRecord};
+use super::subscriptions::{ReplayRight, RetainedForm, SubscriptionRecord, Taken};
 use super::topics::matches;
 use crate::link::LinkId;
 use crate::rule::Rule;
@@ -374,8 +374,10 @@ impl Judge {
             ..
         } = *arrival;
         let content = &self.message(message).content;
-        let client = self.session(session).client;
-        let own = matches!(content.origin, Origin::Client(by) | Origin::Will(by) if by == client);
+        let record = self.session(session);
+        let own = matches!(content.origin, Origin::Client(by) | Origin::Will(by) if by == record.client)
+            // Of a will that was replaced since, no more is known.
+            && self.publisher(message).is_none_or(|publisher| publisher == record.client_id);
         // [MQTT-3.8.3-3]
         let takers: Vec<&SubscriptionRecord> = plain
             .iter()
@@ -438,39 +440,52 @@ impl Judge {
         is_certain: bool,
     ) -> Option<ReplayRight> {
         let now = self.now;
+        let form = self.retained_form(arrival);
         let session = self.session_mut(arrival.session);
         session.replayed.insert(arrival.topic.to_owned(), now);
         let right = &mut session.subscriptions.rights[right?];
         if is_certain || !right.is_renewed {
-            right.taken.insert(arrival.topic.to_owned(), now);
+            let taken = Taken { at: now, form };
+            right.taken.insert(arrival.topic.to_owned(), taken);
         }
         Some(right.clone())
     }
 
-    /// The oldest subscription that this retained message may be sent for, in this form.
-    fn right_for(&self, arrival: &Arrival<'_>) -> Option<usize> {
-        let Arrival {
-            link,
-            session,
-            message,
-            topic,
-            publish,
-        } = *arrival;
-        let published = self.message(message).content.qos;
-        let identifiers: Vec<u32> = publish.subscription_identifiers.iter().collect();
-        let shows_identifiers = self.version_of(link) == ProtocolVersion::V5;
-        self.session(session)
-            .subscriptions
-            .rights
-            .iter()
-            .position(|right| {
-                right.granted.is_some()
-                    && !right.closed
-                    && self.may_be_replayed(right, topic)
-                    && matches(&right.filter, topic)
-                    && publish.delivery.qos() == published.min(right.maximum_qos)
-                    && (!shows_identifiers || identifiers.iter().eq(right.identifier.iter()))
-            })
+    /// The oldest subscription that this retained message may be sent for, in this form. If each has
+    /// had its message, one of those may have been for another, which two forms alike do not tell:
+    /// then that one is put down to it.
+    fn right_for(&mut self, arrival: &Arrival<'_>) -> Option<usize> {
+        let (session, topic) = (arrival.session, arrival.topic);
+        let form = self.retained_form(arrival);
+        let rights = &self.session(session).subscriptions.rights;
+        let fitting: Vec<usize> = (0..rights.len())
+            .filter(|at| rights[*at].is_for(topic, &form))
+            .collect();
+        let is_free = |at: &usize| self.may_be_replayed(&rights[*at], topic);
+        if let Some(free) = fitting.iter().find(|at| is_free(at)) {
+            return Some(*free);
+        }
+        let (from, to) = fitting.iter().find_map(|from| {
+            let taken = rights[*from].taken.get(topic)?;
+            (0..rights.len())
+                .find(|to| rights[*to].is_for(topic, &taken.form) && is_free(to))
+                .map(|to| (*from, to))
+        })?;
+        let rights = &mut self.session_mut(session).subscriptions.rights;
+        let taken = rights[from].taken.remove(topic)?;
+        rights[to].taken.insert(topic.to_owned(), taken);
+        Some(from)
+    }
+
+    fn retained_form(&self, arrival: &Arrival<'_>) -> RetainedForm {
+        let publish = arrival.publish;
+        let shows_identifiers = self.version_of(arrival.link) == ProtocolVersion::V5;
+        RetainedForm {
+            published: self.message(arrival.message).content.qos,
+            qos: publish.delivery.qos(),
+            identifiers: shows_identifiers
+                .then(|| publish.subscription_identifiers.iter().collect()),
+        }
     }
 
     fn check_clearing(&mut self, link: LinkId, session: SessionId, topic: &str) {
@@ -614,6 +629,25 @@ impl Judge {
         }
     }
 
+    /// The Client Identifier under which a message was published. It is more than the client: one that
+    /// leaves its identifier to the broker gets another with each connection, and what it sent on the
+    /// last may still be on its way.
+    fn publisher(&self, message: MessageId) -> Option<&str> {
+        let record = self.message(message);
+        let session = match record.content.origin {
+            Origin::Client(_) => {
+                let link = record.publications.first()?.link?;
+                self.session(self.link(link).session?)
+            }
+            Origin::Will(_) => self.sessions.iter().find(|session| {
+                let will = session.will.as_ref();
+                will.is_some_and(|will| will.message == message)
+            })?,
+            Origin::Broker => return None,
+        };
+        Some(&session.client_id)
+    }
+
     /// [MQTT-4.6.0-6]
     fn check_order(&mut self, session: SessionId, message: MessageId, qos: QoS) {
         let record = self.message(message);
@@ -624,17 +658,9 @@ impl Judge {
             Origin::Client(_) => {}
             Origin::Will(_) | Origin::Broker => return,
         }
-        let Some(publisher) = record
-            .publications
-            .first()
-            .and_then(|publication| publication.link)
-            .and_then(|link| self.link(link).session)
-        else {
+        let Some(publisher) = self.publisher(message).map(str::to_owned) else {
             return;
         };
-        // Not the client itself: one that leaves its identifier to the broker gets another with
-        // each connection, and what it sent on the last may still be on its way.
-        let publisher = self.session(publisher).client_id.clone();
         let key = (publisher, content.topic.clone(), content.qos, qos);
         let newest = self.session(session).newest.get(&key).copied();
         match newest {

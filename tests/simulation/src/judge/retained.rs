@@ -3,7 +3,7 @@
 //!
 //! Writes of different publishers may overlap; then either may be the last.
 
-use nexum_types::{QoS, Time};
+use nexum_types::Time;
 
 use super::Judge;
 use super::messages::{MessageId, Origin};
@@ -74,12 +74,16 @@ impl Judge {
         let follows = self
             .writes_of(older)
             .all(|write| write.done.is_some_and(|done| done < newer.from));
-        // A publisher's own messages are in its order, however close together.
+        // A publisher's own messages are in the order in which it sent them, however close together.
+        let place = |message| {
+            let mut writes = self.writes.iter();
+            writes.position(|write| write.message == Some(message))
+        };
         let own = newer.message.is_some_and(|message| {
             let (one, other) = (self.message(message), self.message(older));
             matches!(one.content.origin, Origin::Client(_))
                 && one.content.origin == other.content.origin
-                && message > older
+                && place(message) > place(older)
                 && other.publications.len() == 1
                 && one
                     .publications
@@ -93,7 +97,7 @@ impl Judge {
     /// Whether a topic's message is still to be sent for that subscription: once, or again after
     /// the topic had none for a while, since the walk over the topics may come by another time.
     pub(super) fn may_be_replayed(&self, right: &ReplayRight, topic: &str) -> bool {
-        let Some(taken) = right.taken.get(topic).copied() else {
+        let Some(taken) = right.taken.get(topic).map(|taken| taken.at) else {
             return true;
         };
         self.writes
@@ -138,12 +142,10 @@ impl Judge {
             .get(topic)
             .cloned()
             .unwrap_or_default();
-        // While the newer one is still being written, one shard may know of it and another not.
         // Of a message that its publisher sent again, the first may be the one that came.
         let stale = live.iter().find_map(|newer| {
             self.writes_of(*newer)
                 .next()
-                .filter(|first| first.done.is_some_and(|done| done < self.now))
                 .filter(|first| self.is_newer(first, message))
                 .cloned()
         });
@@ -224,9 +226,7 @@ impl Judge {
                 && !(own && right.no_local)
                 && record.packet_bytes() <= self.session(session).smallest_maximum
                 && !(write.from >= right.requested_at
-                    // It went to the client when it was published, and at QoS 0 may have been shed.
-                    && (record.content.qos == QoS::AtMostOnce
-                        || self.session(session).received.contains(&message)))
+                    && self.session(session).received.contains(&message))
         })
     }
 }

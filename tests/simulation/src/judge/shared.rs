@@ -235,7 +235,12 @@ impl Judge {
         let mut assignments = group.assignments.get(&message).into_iter().flatten();
         assignments.any(|assignment| {
             let record = self.session(assignment.session);
-            let is_bound = assignment.qos == QoS::ExactlyOnce || group.has_left_since(assignment);
+            // UNSUBSCRIBE may have come before the broker took it in hand.
+            let has_left = group
+                .departures
+                .iter()
+                .any(|(who, _)| *who == assignment.session);
+            let is_bound = assignment.qos == QoS::ExactlyOnce || has_left;
             record.received.contains(&message)
                 || (is_bound && (record.link.is_none() || record.ended_at.is_some()))
         })

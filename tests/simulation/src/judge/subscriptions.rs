@@ -59,13 +59,48 @@ pub(crate) struct ReplayRight {
     pub(crate) granted: Option<(Time, LinkId)>,
     /// Whether the broker has no choice.
     pub(crate) due: bool,
-    /// Topics of which it has got its message, and when.
-    pub(crate) taken: BTreeMap<String, Time>,
+    /// Topics of which it has got its message.
+    pub(crate) taken: BTreeMap<String, Taken>,
     /// Whatever it was due has long been sent.
     pub(crate) closed: bool,
     /// It was not satisfied on the connection it was granted on.
     pub(crate) is_renewed: bool,
     record: usize,
+}
+
+/// A retained message as it was put out.
+#[derive(Clone, Debug)]
+pub(crate) struct Taken {
+    pub(crate) at: Time,
+    pub(crate) form: RetainedForm,
+}
+
+/// What tells for which subscription a retained message is.
+#[derive(Clone, Debug)]
+pub(crate) struct RetainedForm {
+    /// At which QoS it was published…
+    pub(crate) published: QoS,
+    /// …and put out.
+    pub(crate) qos: QoS,
+    /// Its Subscription Identifiers, which 3.1.1 does not show.
+    pub(crate) identifiers: Option<Vec<u32>>,
+}
+
+impl RetainedForm {
+    fn fits(&self, right: &ReplayRight) -> bool {
+        self.qos == self.published.min(right.maximum_qos)
+            && self
+                .identifiers
+                .as_ref()
+                .is_none_or(|identifiers| identifiers.iter().eq(right.identifier.iter()))
+    }
+}
+
+impl ReplayRight {
+    /// Whether a message in this form may be put out for it, unless it has had one.
+    pub(crate) fn is_for(&self, topic: &str, form: &RetainedForm) -> bool {
+        self.granted.is_some() && !self.closed && matches(&self.filter, topic) && form.fits(self)
+    }
 }
 
 /// All subscriptions that a session ever had.

@@ -342,13 +342,18 @@ impl Judge {
         let exactly_once = publish.delivery.qos() == QoS::ExactlyOnce;
         let mut publication = None;
         if let Some(message) = message {
+            // [MQTT-4.3.3-10]: what the session knows already is not routed again.
+            let session_of = |link: LinkId| self.link(link).session;
+            let earlier = self.message(message).publications.last();
+            let is_known = exactly_once
+                && earlier
+                    .is_some_and(|earlier| earlier.link.and_then(session_of) == session_of(link));
             let record = self.message_mut(message);
             if record.content.topic != topic {
                 let text = format!("{link:?}: {message:?} went to {topic}");
                 return self.breach(Rule::WellFormed, text);
             }
-            // [MQTT-4.3.3-10]: what is known already is not routed again.
-            if !exactly_once || record.publications.is_empty() {
+            if !is_known {
                 publication = Some(record.publications.len());
                 record.publications.push(Publication {
                     from: now,

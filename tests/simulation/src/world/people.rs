@@ -247,10 +247,11 @@ impl World {
 
     /// Whether nothing is on its way to or from anybody who is connected.
     pub(super) fn everybody_is_quiet(&self) -> bool {
-        self.clients
-            .iter()
-            .filter_map(|client| client.phase.link())
-            .all(|link| self.is_quiet(link))
+        self.clients.iter().all(|client| match client.phase {
+            Phase::Offline => true,
+            Phase::Connecting(_) => false,
+            Phase::Connected(link) => self.is_quiet(link),
+        })
     }
 
     pub(super) fn check_client_at_rest(&mut self, client: usize) {
