@@ -261,7 +261,7 @@ impl Judge {
             (true, false) => Class::Live,
             (false, true) if is_ambiguous => {
                 // Which of them was the live one cannot be told; the sum is right.
-                self.use_right(arrival, right, false);
+                self.use_right(arrival, right);
                 return Class::LiveOrReplay;
             }
             (false, true) => Class::Replay,
@@ -277,7 +277,7 @@ impl Judge {
                             && self.may_be_replayed(right, topic)
                             && matches(&right.filter, topic)
                     });
-                if self.use_right(arrival, right, false).is_none() {
+                if self.use_right(arrival, right).is_none() {
                     self.explain_surplus(arrival, &plain, times);
                 }
                 return Class::LiveOrReplay;
@@ -294,7 +294,7 @@ impl Judge {
         }
         // One that could be either uses up what it may be as a live one first.
         if class == Class::Replay
-            && let Some(right) = self.use_right(arrival, right, true)
+            && let Some(right) = self.use_right(arrival, right)
         {
             self.check_replayed(session, message, topic, &right);
             self.tally.replayed += 1;
@@ -431,20 +431,15 @@ impl Judge {
         None
     }
 
-    /// What was due for that subscription on this topic is sent, if it is certain that it was sent
-    /// for it. Between two connections much waits in the queue that looks the same.
-    fn use_right(
-        &mut self,
-        arrival: &Arrival<'_>,
-        right: Option<usize>,
-        is_certain: bool,
-    ) -> Option<ReplayRight> {
+    /// What was due for that subscription on this topic is sent. One that goes on after a
+    /// reconnection is not used up: much waits in the queue then that looks the same.
+    fn use_right(&mut self, arrival: &Arrival<'_>, right: Option<usize>) -> Option<ReplayRight> {
         let now = self.now;
         let form = self.retained_form(arrival);
         let session = self.session_mut(arrival.session);
         session.replayed.insert(arrival.topic.to_owned(), now);
         let right = &mut session.subscriptions.rights[right?];
-        if is_certain || !right.is_renewed {
+        if !right.is_renewed {
             let taken = Taken { at: now, form };
             right.taken.insert(arrival.topic.to_owned(), taken);
         }

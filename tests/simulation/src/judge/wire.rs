@@ -245,8 +245,13 @@ impl Judge {
     /// Whether the socket takes everything; then what is due for subscriptions comes soon.
     pub(crate) fn socket_is_empty(&mut self, link: LinkId, is_empty: bool) {
         let now = self.now;
+        // A PUBREL sent again takes a place in the quota until PUBCOMP, like a message.
+        let has_quota = self
+            .link(link)
+            .session
+            .is_none_or(|session| self.session(session).exchanges.is_empty());
         let record = self.link_mut(link);
-        if !is_empty || !record.quota_used.is_empty() {
+        if !is_empty || !has_quota || !record.quota_used.is_empty() {
             record.idle_since = None;
             return;
         }
