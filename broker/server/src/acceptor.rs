@@ -1,22 +1,27 @@
-//! The thread that accepts.
+//! The task that accepts.
 //!
-//! It has nothing else to do, so that a busy shard does not keep connections waiting and a flood
-//! of connections does not keep a shard from its messages. It hands sockets to the shards in
-//! turn; what is spoken on them it does not know.
-//!
-//! It waits in poll(2) for a handful of listening sockets. A runtime would register each accepted
-//! socket as well, only for it to leave for its shard.
+//! It runs beside the first shard, on the same thread, and hands sockets to the shards in turn; what
+//! is spoken on them it does not know. A thread of its own would cost each connection two changes of
+//! threads, a good part of what all the rest of connecting costs. While the shard is busy a
+//! connection waits for the end of its turn, which is bounded, and a flood of connections gets a
+//! bounded part of the thread.
 
-use std::io::{self, PipeReader, PipeWriter};
-use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::future::Future;
+use std::io;
+use std::net::SocketAddr;
+use std::pin::Pin;
 use std::sync::atomic::Ordering;
 use std::sync::{Arc, Mutex, PoisonError};
+use std::task::{Context, Poll};
 use std::time::{Duration, Instant};
 
 use nexum_core::ShardId;
-use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::oneshot;
+use tokio::time::{Sleep, sleep};
 
 use crate::admission::Admission;
+use crate::guard::guarded;
 use crate::handle::Shared;
 use crate::listener::Listener;
 use crate::post::{Accepted, Letter};
@@ -24,118 +29,143 @@ use crate::socket::Socket;
 
 /// How long to wait when the system has no file descriptor or memory for another socket. They
 /// come back when connections end; asking again at once would only burn the processor.
-const BACK_OFF: Timespec = Timespec {
-    tv_sec: 0,
-    tv_nsec: 100_000_000,
-};
+const BACK_OFF: Duration = Duration::from_millis(100);
 
 /// How often the same trouble is logged, at most.
 const LOG_EVERY: Duration = Duration::from_secs(5);
 
-/// Sockets accepted from one listener before the others get their turn.
-const AT_ONCE: usize = 256;
+/// The shard whose runtime polls the acceptor, and with it the sockets it accepts.
+const HOME: ShardId = ShardId(0);
+
+/// Sockets accepted before the shard gets its turn.
+const AT_ONCE: usize = 64;
+
+/// Listening sockets, each with what it is for.
+pub(crate) type BoundSockets = Vec<(std::net::TcpListener, Arc<Listener>)>;
 
 /// Ends the acceptor from any thread.
 #[derive(Debug)]
-pub(crate) struct StopAccepting(Mutex<Option<PipeWriter>>);
+pub(crate) struct StopAccepting(Mutex<Option<oneshot::Sender<()>>>);
 
 impl StopAccepting {
     /// The other end is for the acceptor.
-    pub(crate) fn new() -> io::Result<(StopAccepting, PipeReader)> {
-        let (stopped, stop) = io::pipe()?;
-        Ok((StopAccepting(Mutex::new(Some(stop))), stopped))
+    pub(crate) fn new() -> (StopAccepting, oneshot::Receiver<()>) {
+        let (stop, stopped) = oneshot::channel();
+        (StopAccepting(Mutex::new(Some(stop))), stopped)
     }
 
     pub(crate) fn stop(&self) {
-        // Closing one end wakes whoever polls the other.
+        // Dropping one end wakes whoever waits at the other.
         self.0.lock().unwrap_or_else(PoisonError::into_inner).take();
     }
 }
 
-/// The thread; see the [module](self).
+/// The task; see the [module](self). It ends when it is stopped, and closes the listening sockets.
 pub(crate) struct Acceptor {
-    pub(crate) sockets: Vec<(TcpListener, Arc<Listener>)>,
-    pub(crate) stopped: PipeReader,
-    pub(crate) admission: Admission,
-    pub(crate) shared: Arc<Shared>,
+    sockets: Vec<(TcpListener, Arc<Listener>)>,
+    stopped: oneshot::Receiver<()>,
+    reception: Reception,
+    /// The listener that is asked first, so that none keeps the others waiting.
+    first: usize,
+    /// There until accepting is tried again.
+    back_off: Option<Pin<Box<Sleep>>>,
+    trouble: Complaint,
 }
 
 impl Acceptor {
-    /// Accepts until it is stopped. Then the listening sockets are closed.
-    pub(crate) fn run(self) -> io::Result<()> {
-        let Acceptor {
-            sockets,
+    /// To be polled by the present runtime.
+    ///
+    /// # Errors
+    /// If it cannot watch a listening socket.
+    pub(crate) fn new(
+        sockets: BoundSockets,
+        stopped: oneshot::Receiver<()>,
+        shared: Arc<Shared>,
+    ) -> io::Result<Acceptor> {
+        let sockets: io::Result<Vec<_>> = sockets
+            .into_iter()
+            .map(|(socket, listener)| Ok((TcpListener::from_std(socket)?, listener)))
+            .collect();
+        Ok(Acceptor {
+            sockets: sockets?,
             stopped,
-            admission,
-            shared,
-        } = self;
-        let mut reception = Reception {
-            admission,
-            shared,
-            next_shard: 0,
-            full: Complaint::default(),
-        };
-        let mut trouble = Complaint::default();
-        let mut in_trouble = false;
+            reception: Reception {
+                admission: Admission::new(shared.limits.maximum_connections),
+                shared,
+                next_shard: 0,
+                full: Complaint::default(),
+            },
+            first: 0,
+            back_off: None,
+            trouble: Complaint::default(),
+        })
+    }
+
+    /// Accepts what waits at the listeners, up to [`AT_ONCE`]; whether there may be more.
+    fn accept_some(&mut self, cx: &mut Context<'_>) -> io::Result<bool> {
+        let mut left = AT_ONCE;
+        for step in 0..self.sockets.len() {
+            let place = (self.first + step) % self.sockets.len();
+            let (socket, listener) = &self.sockets[place];
+            while let Poll::Ready(accepted) = socket.poll_accept(cx) {
+                match accepted {
+                    Ok((stream, address)) => {
+                        let received = guarded(|| {
+                            self.reception.receive(stream, address, listener);
+                        });
+                        if let Err(panic) = received {
+                            tracing::error!("a connection is dropped by a panic: {panic}");
+                        }
+                    }
+                    Err(error) if concerns_one_socket(&error) => {
+                        tracing::debug!("a connection was lost before it was accepted: {error}");
+                    }
+                    Err(error) => return Err(error),
+                }
+                left -= 1;
+                if left == 0 {
+                    self.first = place + 1;
+                    return Ok(true);
+                }
+            }
+        }
+        Ok(false)
+    }
+}
+
+impl Future for Acceptor {
+    type Output = ();
+
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
+        if Pin::new(&mut self.stopped).poll(cx).is_ready() {
+            return Poll::Ready(());
+        }
         loop {
-            // Stopping comes first; in trouble it is all that is waited for.
-            let mut watched = vec![PollFd::new(&stopped, PollFlags::IN)];
-            if !in_trouble {
-                watched.extend(
-                    sockets
-                        .iter()
-                        .map(|(socket, _)| PollFd::new(socket, PollFlags::IN)),
-                );
+            if let Some(back_off) = &mut self.back_off {
+                if back_off.as_mut().poll(cx).is_pending() {
+                    return Poll::Pending;
+                }
+                self.back_off = None;
             }
-            match poll(&mut watched, in_trouble.then_some(&BACK_OFF)) {
-                Ok(_) | Err(rustix::io::Errno::INTR) => {}
-                Err(error) => return Err(error.into()),
-            }
-            if !watched[0].revents().is_empty() {
-                return Ok(());
-            }
-            in_trouble = false;
-            let ready: Vec<_> = watched[1..]
-                .iter()
-                .map(|watched| !watched.revents().is_empty())
-                .collect();
-            for ((socket, listener), _) in sockets.iter().zip(ready).filter(|(_, ready)| *ready) {
-                if let Err(error) = accept_waiting(socket, listener, &mut reception) {
-                    reception
-                        .shared
-                        .accept
-                        .failed
-                        .fetch_add(1, Ordering::Relaxed);
-                    if trouble.is_due() {
+            // An error is one of this machine, not of a connection.
+            match self.accept_some(cx) {
+                Ok(there_may_be_more) => {
+                    if there_may_be_more {
+                        cx.waker().wake_by_ref();
+                    }
+                    return Poll::Pending;
+                }
+                Err(error) => {
+                    let failed = &self.reception.shared.accept.failed;
+                    failed.fetch_add(1, Ordering::Relaxed);
+                    if self.trouble.is_due() {
                         tracing::error!("cannot accept connections, trying again: {error}");
                     }
-                    in_trouble = true;
+                    self.back_off = Some(Box::pin(sleep(BACK_OFF)));
                 }
             }
         }
     }
-}
-
-/// Accepts what waits at a listener. An error is one of this machine, not of a connection.
-fn accept_waiting(
-    socket: &TcpListener,
-    listener: &Arc<Listener>,
-    reception: &mut Reception,
-) -> io::Result<()> {
-    for _ in 0..AT_ONCE {
-        match socket.accept() {
-            Ok((stream, address)) => {
-                stream.set_nonblocking(true)?;
-                reception.receive(stream, address, listener);
-            }
-            Err(error) if error.kind() == io::ErrorKind::WouldBlock => return Ok(()),
-            Err(error) if concerns_one_socket(&error) => {
-                tracing::debug!("a connection was lost before it was accepted: {error}");
-            }
-            Err(error) => return Err(error),
-        }
-    }
-    Ok(())
 }
 
 /// Whether accepting failed for this socket alone. accept(2) passes network errors of a
@@ -181,8 +211,14 @@ impl Reception {
         shared.accept.accepted.fetch_add(1, Ordering::Relaxed);
         let shard = ShardId(*next_shard);
         *next_shard = (*next_shard + 1) % shared.post_office.shard_count();
+        let mut socket = Socket::Attached(stream);
+        if shard != HOME
+            && let Err(error) = socket.detach()
+        {
+            return tracing::warn!("a connection from {address} cannot leave its runtime: {error}");
+        }
         let accepted = Accepted {
-            socket: Socket::Detached(stream),
+            socket,
             // An IPv4 client of an IPv6 socket is an IPv4 client.
             address: SocketAddr::new(address.ip().to_canonical(), address.port()),
             listener: Arc::clone(listener),

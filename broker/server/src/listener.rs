@@ -85,8 +85,6 @@ pub enum BindError {
         /// Why.
         error: TlsError,
     },
-    /// The system has no pipe for the acceptor.
-    Pipe(io::Error),
 }
 
 impl fmt::Display for BindError {
@@ -96,7 +94,6 @@ impl fmt::Display for BindError {
                 write!(f, "cannot listen on {address}: {error}")
             }
             BindError::Tls { address, error } => write!(f, "listener {address}: {error}"),
-            BindError::Pipe(error) => write!(f, "cannot make a pipe: {error}"),
         }
     }
 }

@@ -1,20 +1,19 @@
 //! Puts the threads together and takes them apart again.
 
 use std::fmt;
-use std::io::{self, PipeReader};
-use std::net::TcpListener;
+use std::io;
 use std::sync::{Arc, mpsc};
 use std::thread::{self, JoinHandle};
 
 use nexum_core::{Limits, Shard, ShardConfig, ShardId};
+use tokio::sync::oneshot;
 
-use crate::acceptor::{Acceptor, StopAccepting};
-use crate::admission::Admission;
+use crate::acceptor::{Acceptor, BoundSockets, StopAccepting};
 use crate::authenticate::{AuthenticationPool, Authenticator};
 use crate::clock::Clock;
 use crate::guard::guarded;
 use crate::handle::{Handle, Shared};
-use crate::listener::{BindError, Listener, ListenerConfig, bind};
+use crate::listener::{BindError, ListenerConfig, bind};
 use crate::metrics::{AcceptMetrics, ShardMetrics};
 use crate::post::PostOffice;
 use crate::ready::Doorbell;
@@ -46,8 +45,8 @@ impl fmt::Debug for ServerConfig {
 
 /// A server whose addresses are bound: clients can connect and wait to be accepted.
 pub struct Server {
-    sockets: Vec<(TcpListener, Arc<Listener>)>,
-    stopped: PipeReader,
+    sockets: BoundSockets,
+    stopped: oneshot::Receiver<()>,
     doorbells: Vec<Arc<Doorbell>>,
     shared: Arc<Shared>,
     seed: u64,
@@ -103,7 +102,7 @@ impl Server {
             .unwrap_or_else(|| thread::available_parallelism().map_or(1, |number| number.get()))
             .clamp(1, usize::from(u16::MAX));
         let doorbells: Vec<_> = (0..shards).map(|_| Arc::new(Doorbell::default())).collect();
-        let (stop_accepting, stopped) = StopAccepting::new().map_err(BindError::Pipe)?;
+        let (stop_accepting, stopped) = StopAccepting::new();
         let shared = Arc::new(Shared {
             clock: Clock::start(),
             limits,
@@ -157,6 +156,7 @@ impl Server {
             .map(|authenticator| AuthenticationPool::start(authenticator, &shared.post_office))
             .transpose()
             .map_err(RunError::Threads)?;
+        let mut accepting = Some((sockets, stopped));
         for (id, doorbell) in shared.post_office.shards().zip(doorbells) {
             let shards = shared.post_office.shard_count();
             let config = ShardConfig {
@@ -168,20 +168,12 @@ impl Server {
             };
             let shared = Arc::clone(&shared);
             let authentication = authentication.clone();
+            // The first of them accepts for all.
+            let accepting = accepting.take();
             running.spawn(format!("shard-{}", id.0), &ended, move || {
-                run_shard(config, doorbell, shared, authentication)
+                run_shard(config, doorbell, shared, authentication, accepting)
             })?;
         }
-        let admission = Admission::new(shared.limits.maximum_connections);
-        let acceptor = Acceptor {
-            sockets,
-            stopped,
-            admission,
-            shared,
-        };
-        running.spawn("acceptor".to_owned(), &ended, move || {
-            acceptor.run().map_err(|error| error.to_string())
-        })?;
         Ok(running)
     }
 
@@ -256,6 +248,7 @@ fn run_shard(
     doorbell: Arc<Doorbell>,
     shared: Arc<Shared>,
     authentication: Option<AuthenticationPool>,
+    accepting: Option<(BoundSockets, oneshot::Receiver<()>)>,
 ) -> Result<(), String> {
     let ShardId(number) = config.id;
     let runtime = tokio::runtime::Builder::new_current_thread()
@@ -263,6 +256,12 @@ fn run_shard(
         .enable_time()
         .build()
         .map_err(|error| format!("shard {number} has no runtime: {error}"))?;
+    if let Some((sockets, stopped)) = accepting {
+        let _entered = runtime.enter();
+        let acceptor = Acceptor::new(sockets, stopped, Arc::clone(&shared))
+            .map_err(|error| format!("the listening sockets cannot be watched: {error}"))?;
+        runtime.spawn(tokio::task::unconstrained(acceptor));
+    }
     let id = config.id;
     let shard = Shard::new(config);
     // Without a budget: the loop bounds its turns itself.
