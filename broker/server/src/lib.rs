@@ -1,7 +1,7 @@
 //! The shell around the core: listeners, threads, TLS, WebSocket, authentication, numbers.
 //!
-//! A [`Server`] binds its addresses, then runs: one thread that accepts, and for each shard
-//! a thread that owns its connections and a [`Shard`](nexum_core::Shard) of the core. The shell
+//! A [`Server`] binds its addresses, then runs: for each shard a thread that owns its connections
+//! and a [`Shard`](nexum_core::Shard) of the core; the first of them accepts for all. The shell
 //! reads bytes and the clock and writes bytes; every decision about MQTT is the core's. Costs are
 //! per wake-up, never per message. A [`Handle`] steers it from outside.
 //!
