@@ -1,0 +1,186 @@
+//! What a submission asks for, in the bytes that the log keeps.
+
+use std::fmt;
+
+/// A table: an ordered map from keys to values, both bytes. The caller gives the numbers.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct TableId(pub u16);
+
+impl fmt::Display for TableId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "table {}", self.0)
+    }
+}
+
+const PUT: u8 = 1;
+const INSERT: u8 = 2;
+const DELETE: u8 = 3;
+
+/// Changes that become durable together or not at all, in this order. They are encoded as they are
+/// added.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Changes {
+    bytes: Vec<u8>,
+    adds: bool,
+}
+
+impl Changes {
+    /// None yet.
+    pub fn new() -> Changes {
+        Changes::default()
+    }
+
+    /// Sets the value of a key.
+    ///
+    /// # Panics
+    /// Key or value has 4 GiB or more.
+    pub fn put(&mut self, table: TableId, key: &[u8], value: &[u8]) {
+        self.set(PUT, table, key, value);
+    }
+
+    /// Sets the value of a key that the table does not have. The caller has to know: whether it is
+    /// true is not checked, and where it is not, an older value may come back when the key is
+    /// deleted. What is inserted and deleted between two checkpoints leaves no trace, while a key
+    /// that was [`put`](Changes::put) has to be looked for in the tables.
+    ///
+    /// # Panics
+    /// Key or value has 4 GiB or more.
+    pub fn insert(&mut self, table: TableId, key: &[u8], value: &[u8]) {
+        self.set(INSERT, table, key, value);
+    }
+
+    /// Removes a key and its value, if it is there.
+    ///
+    /// # Panics
+    /// The key has 4 GiB or more.
+    pub fn delete(&mut self, table: TableId, key: &[u8]) {
+        self.bytes.push(DELETE);
+        self.bytes.extend_from_slice(&table.0.to_le_bytes());
+        self.bytes.extend_from_slice(&length(key));
+        self.bytes.extend_from_slice(key);
+    }
+
+    /// Whether nothing was asked for.
+    pub fn is_empty(&self) -> bool {
+        self.bytes.is_empty()
+    }
+
+    /// What it takes in the log.
+    pub fn encoded_bytes(&self) -> usize {
+        self.bytes.len()
+    }
+
+    /// Whether it only deletes: such changes pass where there is no room for others.
+    pub fn only_deletes(&self) -> bool {
+        !self.adds
+    }
+
+    /// Forgets all, and keeps the memory.
+    pub fn clear(&mut self) {
+        self.bytes.clear();
+        self.adds = false;
+    }
+
+    pub(crate) fn as_bytes(&self) -> &[u8] {
+        &self.bytes
+    }
+
+    fn set(&mut self, tag: u8, table: TableId, key: &[u8], value: &[u8]) {
+        self.adds = true;
+        self.bytes.reserve(11 + key.len() + value.len());
+        self.bytes.push(tag);
+        self.bytes.extend_from_slice(&table.0.to_le_bytes());
+        self.bytes.extend_from_slice(&length(key));
+        self.bytes.extend_from_slice(&length(value));
+        self.bytes.extend_from_slice(key);
+        self.bytes.extend_from_slice(value);
+    }
+}
+
+fn length(bytes: &[u8]) -> [u8; 4] {
+    u32::try_from(bytes.len())
+        .expect("keys and values are below 4 GiB")
+        .to_le_bytes()
+}
+
+/// One change, borrowed from its encoding.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Change<'a> {
+    Put(TableId, &'a [u8], &'a [u8]),
+    Insert(TableId, &'a [u8], &'a [u8]),
+    Delete(TableId, &'a [u8]),
+}
+
+/// Bytes that no version of this program has written.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct NoChange;
+
+/// Takes a change off the front.
+pub(crate) fn split_change<'a>(bytes: &mut &'a [u8]) -> Result<Change<'a>, NoChange> {
+    let [tag] = take_array(bytes)?;
+    let table = TableId(u16::from_le_bytes(take_array(bytes)?));
+    let key_bytes = u32::from_le_bytes(take_array(bytes)?);
+    match tag {
+        PUT | INSERT => {
+            let value_bytes = u32::from_le_bytes(take_array(bytes)?);
+            let key = take(bytes, key_bytes)?;
+            let value = take(bytes, value_bytes)?;
+            Ok(if tag == PUT {
+                Change::Put(table, key, value)
+            } else {
+                Change::Insert(table, key, value)
+            })
+        }
+        DELETE => Ok(Change::Delete(table, take(bytes, key_bytes)?)),
+        _ => Err(NoChange),
+    }
+}
+
+pub(crate) fn take<'a>(bytes: &mut &'a [u8], count: u32) -> Result<&'a [u8], NoChange> {
+    let (taken, rest) = bytes.split_at_checked(count as usize).ok_or(NoChange)?;
+    *bytes = rest;
+    Ok(taken)
+}
+
+pub(crate) fn take_array<const N: usize>(bytes: &mut &[u8]) -> Result<[u8; N], NoChange> {
+    let (taken, rest) = bytes.split_first_chunk::<N>().ok_or(NoChange)?;
+    *bytes = rest;
+    Ok(*taken)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn changes_are_read_as_they_were_written() {
+        let mut changes = Changes::new();
+        changes.put(TableId(1), b"key", b"value");
+        changes.insert(TableId(2), b"", b"");
+        changes.delete(TableId(65535), b"k");
+        let mut rest = changes.as_bytes();
+        assert_eq!(
+            split_change(&mut rest),
+            Ok(Change::Put(TableId(1), b"key", b"value"))
+        );
+        assert_eq!(
+            split_change(&mut rest),
+            Ok(Change::Insert(TableId(2), b"", b""))
+        );
+        assert_eq!(
+            split_change(&mut rest),
+            Ok(Change::Delete(TableId(65535), b"k"))
+        );
+        assert!(rest.is_empty());
+    }
+
+    #[test]
+    fn a_cut_change_is_none() {
+        let mut changes = Changes::new();
+        changes.put(TableId(1), b"key", b"value");
+        for cut in 0..changes.encoded_bytes() {
+            assert_eq!(split_change(&mut &changes.as_bytes()[..cut]), Err(NoChange));
+        }
+        assert_eq!(split_change(&mut &[4, 0, 0, 0, 0, 0, 0][..]), Err(NoChange));
+    }
+}

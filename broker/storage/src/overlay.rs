@@ -1,0 +1,181 @@
+//! Changes since a checkpoint, in memory: what lies over the tables.
+
+use std::collections::BTreeMap;
+use std::ops::Bound;
+
+use crate::changes::{Change, TableId};
+
+/// What an entry costs beside its key and value: an estimate of the map's share.
+const ENTRY_BYTES: usize = 64;
+
+#[derive(Debug, Default)]
+pub(crate) struct Overlay {
+    tables: BTreeMap<TableId, BTreeMap<Box<[u8]>, Entry>>,
+    bytes: usize,
+    /// Whether there is nothing below that a deletion would have to hide.
+    is_ground: bool,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Entry {
+    /// A value; below there is none.
+    Fresh(Box<[u8]>),
+    /// A value; below there may be another.
+    Value(Box<[u8]>),
+    /// Deleted; below there may be a value.
+    Gone,
+}
+
+impl Entry {
+    pub(crate) fn value(&self) -> Option<&[u8]> {
+        match self {
+            Entry::Fresh(value) | Entry::Value(value) => Some(value),
+            Entry::Gone => None,
+        }
+    }
+
+    fn bytes(&self, key: &[u8]) -> usize {
+        ENTRY_BYTES + key.len() + self.value().map_or(0, <[u8]>::len)
+    }
+}
+
+impl Overlay {
+    /// With nothing below it, ever.
+    pub(crate) fn ground() -> Overlay {
+        Overlay {
+            is_ground: true,
+            ..Overlay::default()
+        }
+    }
+
+    #[cfg(test)]
+    pub(crate) fn is_empty(&self) -> bool {
+        self.bytes == 0
+    }
+
+    /// An estimate of the memory it takes.
+    pub(crate) fn bytes(&self) -> usize {
+        self.bytes
+    }
+
+    pub(crate) fn apply(&mut self, change: Change<'_>) {
+        match change {
+            Change::Put(table, key, value) => self.set(table, key, value, self.is_ground),
+            Change::Insert(table, key, value) => self.set(table, key, value, true),
+            Change::Delete(table, key) => self.delete(table, key),
+        }
+    }
+
+    fn set(&mut self, table: TableId, key: &[u8], value: &[u8], fresh: bool) {
+        let entries = self.tables.entry(table).or_default();
+        let value = Box::from(value);
+        if let Some(entry) = entries.get_mut(key) {
+            self.bytes -= entry.bytes(key);
+            *entry = match entry {
+                Entry::Fresh(_) => Entry::Fresh(value),
+                Entry::Value(_) | Entry::Gone => Entry::Value(value),
+            };
+            self.bytes += entry.bytes(key);
+            return;
+        }
+        let entry = if fresh {
+            Entry::Fresh(value)
+        } else {
+            Entry::Value(value)
+        };
+        self.bytes += entry.bytes(key);
+        entries.insert(Box::from(key), entry);
+    }
+
+    fn delete(&mut self, table: TableId, key: &[u8]) {
+        let entries = self.tables.entry(table).or_default();
+        match entries.get_mut(key) {
+            Some(entry @ Entry::Fresh(_)) => {
+                self.bytes -= entry.bytes(key);
+                entries.remove(key);
+            }
+            Some(entry) => {
+                self.bytes -= entry.bytes(key);
+                *entry = Entry::Gone;
+                self.bytes += entry.bytes(key);
+            }
+            None if self.is_ground => {}
+            None => {
+                self.bytes += Entry::Gone.bytes(key);
+                entries.insert(Box::from(key), Entry::Gone);
+            }
+        }
+    }
+
+    pub(crate) fn get(&self, table: TableId, key: &[u8]) -> Option<&Entry> {
+        self.tables.get(&table)?.get(key)
+    }
+
+    /// The first entry within the bounds.
+    pub(crate) fn first(
+        &self,
+        table: TableId,
+        bounds: (Bound<&[u8]>, Bound<&[u8]>),
+    ) -> Option<(&[u8], &Entry)> {
+        let entries = self.tables.get(&table)?;
+        entries
+            .range::<[u8], _>(bounds)
+            .next()
+            .map(|(key, entry)| (&**key, entry))
+    }
+
+    /// All entries, by table and key.
+    pub(crate) fn tables(
+        &self,
+    ) -> impl Iterator<Item = (TableId, impl Iterator<Item = (&[u8], &Entry)>)> {
+        self.tables.iter().map(|(table, entries)| {
+            let entries = entries.iter().map(|(key, entry)| (&**key, entry));
+            (*table, entries)
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const TABLE: TableId = TableId(3);
+
+    fn overlay(changes: &[Change<'_>]) -> Overlay {
+        let mut overlay = Overlay::default();
+        for change in changes {
+            overlay.apply(*change);
+        }
+        overlay
+    }
+
+    #[test]
+    fn what_is_inserted_and_deleted_leaves_no_trace() {
+        let overlay = overlay(&[
+            Change::Insert(TABLE, b"k", b"1"),
+            Change::Put(TABLE, b"k", b"2"),
+            Change::Delete(TABLE, b"k"),
+        ]);
+        assert!(overlay.is_empty());
+        assert_eq!(overlay.get(TABLE, b"k"), None);
+    }
+
+    #[test]
+    fn what_may_lie_below_is_hidden_by_a_deletion() {
+        let put = Change::Put(TABLE, b"k", b"1");
+        let insert = Change::Insert(TABLE, b"k", b"2");
+        let delete = Change::Delete(TABLE, b"k");
+        for changes in [&[put, delete][..], &[delete], &[delete, insert, delete]] {
+            assert_eq!(overlay(changes).get(TABLE, b"k"), Some(&Entry::Gone));
+        }
+    }
+
+    #[test]
+    fn where_nothing_is_below_nothing_is_hidden() {
+        let mut overlay = Overlay::ground();
+        overlay.apply(Change::Put(TABLE, b"k", b"1"));
+        overlay.apply(Change::Delete(TABLE, b"k"));
+        overlay.apply(Change::Delete(TABLE, b"other"));
+        assert!(overlay.is_empty());
+    }
+}

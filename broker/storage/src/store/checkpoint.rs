@@ -1,0 +1,180 @@
+//! Checkpoints: what has gathered in memory goes into the tables, and the log before it goes.
+//!
+//! The store freezes its overlay and gives a job out; another thread runs it while commits go on;
+//! the store takes the outcome back.
+
+use std::fmt;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use super::Store;
+use crate::error::{CheckpointError, ReadError, is_full};
+use crate::overlay::Overlay;
+use crate::tables::{Checkpoint, Tables, TablesError};
+use crate::view::Below;
+
+/// A checkpoint that is to be made, on any thread.
+#[must_use = "the store makes no other checkpoint before it gets this one's outcome"]
+pub struct CheckpointJob {
+    tables: Arc<Tables>,
+    overlay: Arc<Overlay>,
+    checkpoint: Checkpoint,
+}
+
+/// What a [`CheckpointJob`] came to, for [`Store::finish_checkpoint`].
+#[must_use = "the store makes no other checkpoint before it gets this one's outcome"]
+#[derive(Debug)]
+pub struct CheckpointDone {
+    result: Result<Checkpoint, ReadError>,
+    took: Duration,
+}
+
+impl fmt::Debug for CheckpointJob {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("CheckpointJob")
+            .field("checkpoint", &self.checkpoint)
+            .finish_non_exhaustive()
+    }
+}
+
+impl CheckpointJob {
+    /// Makes the checkpoint: one transaction, synced.
+    pub fn run(self) -> CheckpointDone {
+        let begun = Instant::now();
+        let result = self
+            .tables
+            .write(&self.overlay, self.checkpoint)
+            .map(|live_bytes| Checkpoint {
+                live_bytes,
+                ..self.checkpoint
+            });
+        CheckpointDone {
+            result,
+            took: begun.elapsed(),
+        }
+    }
+}
+
+impl Store {
+    /// Whether so much has gathered that a checkpoint should be made, or one has failed.
+    pub fn checkpoint_is_due(&self) -> bool {
+        if self.log.is_none() || self.job_is_out {
+            return false;
+        }
+        let layers = self.view().layers;
+        layers.frozen.is_some()
+            || layers.active.bytes() > self.options.overlay_bytes
+            || self.log_bytes_since_freeze > self.options.checkpoint_log_bytes
+    }
+
+    /// Begins a checkpoint of all that is committed, or again the one that failed. There is none if
+    /// nothing was committed since the last or one is under way.
+    ///
+    /// # Errors
+    /// The tables were closed by a failure and cannot be opened.
+    pub fn begin_checkpoint(&mut self) -> Result<Option<CheckpointJob>, CheckpointError> {
+        let Some(log) = &self.log else {
+            return Ok(None);
+        };
+        if self.job_is_out {
+            return Ok(None);
+        }
+        let last = log.last();
+        self.open_tables()?;
+        let mut layers = Store::write_layers(&self.layers);
+        if layers.frozen.is_none() {
+            if last == self.checkpoint.position {
+                return Ok(None);
+            }
+            layers.frozen = Some(Arc::new(std::mem::take(&mut layers.active)));
+            self.frozen_position = last;
+            self.log_bytes_since_freeze = 0;
+        }
+        let (Some(frozen), Below::Tables(tables)) = (&layers.frozen, &layers.tables) else {
+            return Ok(None);
+        };
+        self.job_is_out = true;
+        Ok(Some(CheckpointJob {
+            tables: Arc::clone(tables),
+            overlay: Arc::clone(frozen),
+            checkpoint: Checkpoint {
+                position: self.frozen_position,
+                ..self.checkpoint
+            },
+        }))
+    }
+
+    /// Takes what a checkpoint came to. If it was made, the segments of the log go that have nothing
+    /// behind it.
+    ///
+    /// # Errors
+    /// It was not made. Nothing is lost: the log and memory have it all, and
+    /// [`begin_checkpoint`](Store::begin_checkpoint) tries again.
+    pub fn finish_checkpoint(&mut self, done: CheckpointDone) -> Result<(), CheckpointError> {
+        self.job_is_out = false;
+        let CheckpointDone { result, took } = done;
+        match result {
+            Ok(checkpoint) => {
+                self.checkpoint = checkpoint;
+                Store::write_layers(&self.layers).frozen = None;
+                self.statistics.checkpoints += 1;
+                self.statistics
+                    .checkpoint_millis
+                    .record_duration(took, Duration::from_millis(1));
+                if let Some(log) = &mut self.log {
+                    // A segment that stays is tried again after the next checkpoint.
+                    let _stays = log.truncate(checkpoint.position);
+                }
+                self.keep_reserve();
+                Ok(())
+            }
+            Err(error) => {
+                self.statistics.failed_checkpoints += 1;
+                if matches!(&error, ReadError::Io(error) if is_full(error)) {
+                    self.release_reserve();
+                }
+                // After a failure redb does nothing more with its file until it is opened again.
+                Store::write_layers(&self.layers).tables = Below::Closed;
+                // If that fails it is tried again before the next checkpoint.
+                let _closed = self.open_tables();
+                Err(CheckpointError(error))
+            }
+        }
+    }
+
+    /// Begins, runs and finishes a checkpoint.
+    ///
+    /// # Errors
+    /// See [`finish_checkpoint`](Store::finish_checkpoint).
+    pub fn make_checkpoint(&mut self) -> Result<(), CheckpointError> {
+        match self.begin_checkpoint()? {
+            Some(job) => self.finish_checkpoint(job.run()),
+            None => Ok(()),
+        }
+    }
+
+    fn open_tables(&mut self) -> Result<(), CheckpointError> {
+        let mut layers = Store::write_layers(&self.layers);
+        let (Below::Closed, Some(disk)) = (&layers.tables, &self.disk) else {
+            return Ok(());
+        };
+        let opened = Tables::open(&**disk, self.options.table_cache_bytes);
+        let (tables, found) = opened.map_err(|error| {
+            CheckpointError(match error {
+                TablesError::Read(error) => error,
+                TablesError::Newer(version) => {
+                    ReadError::Damaged(format!("its format is suddenly {version}"))
+                }
+            })
+        })?;
+        // The transaction that failed may be there all the same; then the frozen overlay is written
+        // once more, which changes nothing. Anything else is not ours.
+        if found.position != self.checkpoint.position && found.position != self.frozen_position {
+            let what = format!("its checkpoint is suddenly at batch {}", found.position);
+            return Err(CheckpointError(ReadError::Damaged(what)));
+        }
+        self.checkpoint.live_bytes = found.live_bytes;
+        layers.tables = Below::Tables(Arc::new(tables));
+        Ok(())
+    }
+}
