@@ -36,6 +36,7 @@
 mod batch;
 mod changes;
 mod check;
+mod committer;
 mod disk;
 mod error;
 mod log;
@@ -51,6 +52,7 @@ mod view;
 
 pub use changes::{Changes, TableId};
 pub use check::{CheckReport, TableContents, check};
+pub use committer::{Answer, Listener, StoreEvent, StoreThread, Submitter, ThreadOptions};
 pub use disk::real::{DirectoryError, RealDisk};
 pub use disk::simulated::{Failure, Fault, Operation, SimulatedDisk};
 pub use disk::{Disk, DiskFile};

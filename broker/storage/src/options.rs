@@ -32,8 +32,9 @@ pub struct Options {
     /// and a checkpoint made. 0 is none.
     pub reserve_bytes: u64,
     /// What the log and all keys and values in the tables may have together; beyond it only
-    /// deletions are taken. The file of the tables is larger than what is in it, mostly by less
-    /// than a half.
+    /// deletions are taken. The file of the tables is larger than what is in it, after a fast fill
+    /// three to four times: a transaction writes pages anew, and those it replaces are free only
+    /// after the next.
     pub disk_budget_bytes: Option<u64>,
     /// Opens what is otherwise refused because something was lost: segments that are missing are
     /// passed over, and tables that are missing or damaged are built anew from what the log has.

@@ -1,0 +1,187 @@
+//! A store that many threads share, on a real disk and on one that fails.
+
+use std::path::PathBuf;
+use std::sync::mpsc::{Receiver, Sender, channel};
+use std::sync::{Arc, Mutex};
+use std::thread;
+use std::time::Duration;
+
+use nexum_storage::{
+    Answer, Changes, DirectoryError, Failure, Fault, Listener, Operation, Options, RealDisk,
+    SimulatedDisk, Store, StoreEvent, StoreThread, TableId, ThreadOptions,
+};
+
+const TABLE: TableId = TableId(1);
+
+struct Channel(Mutex<Sender<Answer>>);
+
+impl Listener for Channel {
+    fn answered(&self, answers: &[Answer]) {
+        let sender = self.0.lock().expect("nothing panics");
+        for answer in answers {
+            sender.send(answer.clone()).expect("it is waited for");
+        }
+    }
+}
+
+fn listener() -> (Arc<dyn Listener>, Receiver<Answer>) {
+    let (sender, receiver) = channel();
+    (Arc::new(Channel(Mutex::new(sender))), receiver)
+}
+
+/// A directory that goes when the test is over.
+struct Directory(PathBuf);
+
+impl Directory {
+    fn new(name: &str) -> Directory {
+        let name = format!("nexum-storage-{name}-{}", std::process::id());
+        Directory(std::env::temp_dir().join(name))
+    }
+}
+
+impl Drop for Directory {
+    fn drop(&mut self) {
+        // What is left is in the system's directory for such things.
+        let _left = std::fs::remove_dir_all(&self.0);
+    }
+}
+
+fn options() -> Options {
+    Options {
+        segment_bytes: 20_000,
+        overlay_bytes: 10_000,
+        reserve_bytes: 4096,
+        ..Options::default()
+    }
+}
+
+fn put(key: &[u8]) -> Changes {
+    let mut changes = Changes::new();
+    changes.put(TABLE, key, key);
+    changes
+}
+
+#[test]
+fn many_threads_are_answered_in_order_and_a_restart_has_all() {
+    let directory = Directory::new("threads");
+    let open = || {
+        let disk = RealDisk::open(&directory.0).expect("it is free");
+        Store::open(Arc::new(disk), options()).expect("it can be opened")
+    };
+    let (store, report) = open();
+    assert!(report.is_new);
+    let store =
+        StoreThread::start(store, ThreadOptions::default(), Box::new(drop)).expect("threads");
+    let threads: Vec<_> = (0..8_u8)
+        .map(|thread| {
+            let (listener, answers) = listener();
+            let submitter = store.submitter(listener);
+            thread::spawn(move || {
+                for number in 0..100_u8 {
+                    submitter
+                        .submit(u64::from(number), put(&[thread, number]))
+                        .expect("it is open");
+                }
+                for number in 0..100 {
+                    let answer = answers.recv().expect("an answer");
+                    let expected = Answer {
+                        tag: number,
+                        result: Ok(()),
+                    };
+                    assert_eq!(answer, expected);
+                }
+            })
+        })
+        .collect();
+    for thread in threads {
+        thread.join().expect("all were answered");
+    }
+    let (statistics, usage) = store.statistics().expect("it runs");
+    assert_eq!(statistics.submissions, 800);
+    assert!(usage.log_bytes > 0);
+    store.close().expect("it works");
+    let (store, report) = open();
+    assert_eq!(report.batches, 0, "a close leaves nothing to replay");
+    for thread in 0..8 {
+        for number in 0..100 {
+            let view = store.view();
+            let value = view.get(TABLE, &[thread, number]).expect("it can be read");
+            assert_eq!(value.as_deref(), Some(&[thread, number][..]));
+        }
+    }
+}
+
+#[test]
+fn a_directory_that_is_in_use_is_refused() {
+    let directory = Directory::new("locked");
+    let first = RealDisk::open(&directory.0).expect("it is free");
+    let refused = RealDisk::open(&directory.0).expect_err("it is in use");
+    assert!(matches!(refused, DirectoryError::Locked(_)), "{refused}");
+    drop(first);
+    RealDisk::open(&directory.0).expect("it is free again");
+}
+
+#[test]
+fn after_a_failed_sync_it_promises_again_by_itself() {
+    let disk = SimulatedDisk::new(1);
+    let (store, _) = Store::open(disk.mount(), options()).expect("it is new");
+    let (events, happened) = channel();
+    let thread_options = ThreadOptions {
+        retry_after: Duration::from_millis(1),
+        ..ThreadOptions::default()
+    };
+    let tell = Box::new(move |event| events.send(event).expect("it is waited for"));
+    let store = StoreThread::start(store, thread_options, tell).expect("threads");
+    let (listener, answers) = listener();
+    let submitter = store.submitter(listener);
+    disk.fail(Fault {
+        operation: Some(Operation::Sync),
+        name_ends: ".log",
+        after: 0,
+        times: 1,
+        failure: Failure::Broken,
+    });
+    submitter.submit(1, put(b"a")).expect("it is open");
+    assert!(answers.recv().expect("an answer").result.is_err());
+    assert!(matches!(happened.recv(), Ok(StoreEvent::Failed(_))));
+    assert_eq!(happened.recv(), Ok(StoreEvent::Reopened));
+    submitter.submit(2, put(b"b")).expect("it is open");
+    assert_eq!(answers.recv().expect("an answer").result, Ok(()));
+    store.close().expect("it works");
+    disk.crash();
+    let (store, _) = Store::open(disk.mount(), options()).expect("it is whole");
+    let view = store.view();
+    assert!(view.get(TABLE, b"a").expect("it can be read").is_none());
+    assert!(view.get(TABLE, b"b").expect("it can be read").is_some());
+}
+
+/// Where the tables fall behind, submissions wait for them and are not refused.
+#[test]
+fn nothing_is_refused_for_slow_tables() {
+    let disk = SimulatedDisk::new(1);
+    let options = Options {
+        overlay_bytes: 500,
+        ..options()
+    };
+    let (store, _) = Store::open(disk.mount(), options).expect("it is new");
+    let store =
+        StoreThread::start(store, ThreadOptions::default(), Box::new(drop)).expect("threads");
+    let (listener, answers) = listener();
+    let submitter = store.submitter(listener);
+    for round in 0..100_u64 {
+        for number in 0..50 {
+            let changes = put(&(round * 50 + number).to_be_bytes());
+            submitter.submit(number, changes).expect("it is open");
+        }
+        for number in 0..50 {
+            let expected = Answer {
+                tag: number,
+                result: Ok(()),
+            };
+            assert_eq!(answers.recv().expect("an answer"), expected);
+        }
+    }
+    let (statistics, _) = store.statistics().expect("it runs");
+    assert!(statistics.checkpoints > 1);
+    store.close().expect("it works");
+}
