@@ -1,7 +1,8 @@
 //! Every write, every sync and everything else that changes the disk fails once, in a scripted run.
 
 use nexum_storage::{
-    Changes, CommitError, Failure, Fault, Options, Refusal, SimulatedDisk, Store, TableId,
+    Changes, CommitError, Durability, Failure, Fault, Operation, Options, Refusal, SimulatedDisk,
+    Store, TableId,
 };
 
 const TABLE: TableId = TableId(1);
@@ -170,4 +171,31 @@ fn what_is_larger_than_a_batch_is_refused() {
     changes.put(TABLE, b"k", &[0; 1000]);
     assert_eq!(store.submit(&changes), Err(Refusal::TooLarge));
     assert!(put(&mut store, 1));
+}
+
+#[test]
+fn without_syncs_the_death_of_the_process_loses_nothing() {
+    let disk = SimulatedDisk::new(1);
+    let options = Options {
+        durability: Durability::Os,
+        ..options()
+    };
+    let (mut store, _) = Store::open(disk.mount(), options.clone()).expect("it is new");
+    // A commit that syncs its batch would not get far.
+    disk.fail(Fault {
+        operation: Some(Operation::Sync),
+        name_ends: ".log",
+        after: 0,
+        times: u64::MAX,
+        failure: Failure::Broken,
+    });
+    for number in 0..30 {
+        assert!(put(&mut store, number));
+    }
+    disk.heal();
+    disk.kill();
+    drop(store);
+    let (store, report) = Store::open(disk.mount(), options).expect("it is whole");
+    assert_eq!(report.batches, 30);
+    assert!((0..30).all(|number| has(&store, number)));
 }

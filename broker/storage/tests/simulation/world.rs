@@ -173,8 +173,8 @@ impl World {
             }
             let opened = Store::open(self.disk.mount(), options());
             if self.disk.is_off() {
-                drop(opened);
                 self.crash();
+                drop(opened);
                 continue;
             }
             let (store, report) = opened.map_err(|error| format!("cannot be opened: {error}"))?;
@@ -274,8 +274,9 @@ impl World {
         self.disk.heal_but_forgotten(self.planted);
         self.disk.set_room(u64::MAX);
         if self.disk.is_off() || self.random.percent(40) {
-            drop(store);
+            // The power goes first: what a store does when it is dropped does not reach the disk.
             self.crash();
+            drop(store);
         } else if self.random.percent(60) {
             // Its files are closed as the process ends, without another word to the disk.
             self.tally.kills += 1;
