@@ -14,8 +14,11 @@ use std::sync::{Arc, Mutex, MutexGuard};
 
 use super::{Disk, DiskFile};
 use crate::random::Random;
+use inode::{Change, Inode};
+use machine::{Machine, NameChange};
 
-const SECTOR: u64 = 512;
+mod inode;
+mod machine;
 
 /// A handle; clones are the same disk.
 #[derive(Clone, Debug)]
@@ -82,55 +85,6 @@ pub struct Fault {
     pub times: u64,
     /// How.
     pub failure: Failure,
-}
-
-#[derive(Debug)]
-struct Machine {
-    random: Random,
-    /// Files, by inode; those without a name are kept, too.
-    files: Vec<Inode>,
-    /// What a process sees.
-    names: BTreeMap<String, usize>,
-    /// What is on the disk.
-    durable_names: BTreeMap<String, usize>,
-    /// From the latter to the former.
-    pending_names: Vec<NameChange>,
-    /// Which life of the process this is. Files opened in an earlier one are dead.
-    life: u64,
-    /// Operations that changed something.
-    operations: u64,
-    /// The power goes at this one.
-    crash_at: Option<u64>,
-    off: bool,
-    faults: Vec<Fault>,
-    room: u64,
-}
-
-#[derive(Debug, Default)]
-struct Inode {
-    /// What a process sees.
-    seen: Vec<u8>,
-    /// What is on the disk.
-    durable: Vec<u8>,
-    /// From the latter to the former, but for what a failed sync has lost.
-    pending: Vec<Change>,
-}
-
-#[derive(Clone, Debug)]
-enum Change {
-    Write { offset: u64, bytes: Vec<u8> },
-    SetLen(u64),
-}
-
-#[derive(Clone, Debug)]
-enum NameChange {
-    Create(String, usize),
-    Remove(String),
-    Rename {
-        from: String,
-        to: String,
-        inode: usize,
-    },
 }
 
 impl SimulatedDisk {
@@ -293,170 +247,12 @@ impl SimulatedDisk {
     }
 }
 
-impl Machine {
-    fn restart(&mut self) {
-        self.life += 1;
-        self.off = false;
-        self.crash_at = None;
-    }
-
-    fn powered(&self) -> io::Result<()> {
-        if self.off {
-            return Err(io::Error::other("the power is gone"));
-        }
-        Ok(())
-    }
-
-    fn used(&self) -> u64 {
-        self.names
-            .values()
-            .map(|inode| self.files[*inode].seen.len() as u64)
-            .sum()
-    }
-
-    /// Before an operation: whether the power goes with it, and whether it fails. Where the power
-    /// goes the operation is begun, so that a part of it may become durable.
-    fn begin(&mut self, operation: Operation, name: &str) -> Option<Failure> {
-        if operation.changes() {
-            if self.crash_at.is_some_and(|at| self.operations >= at) {
-                self.off = true;
-            }
-            self.operations += 1;
-        }
-        let fault = self.faults.iter_mut().find(|fault| {
-            let meant = match fault.operation {
-                Some(meant) => meant == operation,
-                None => operation.changes(),
-            };
-            meant && name.ends_with(fault.name_ends) && fault.times > 0
-        })?;
-        if fault.after > 0 {
-            fault.after -= 1;
-            return None;
-        }
-        fault.times = fault.times.saturating_sub(1);
-        Some(fault.failure)
-    }
-
-    fn change_names(&mut self, operation: Operation, change: NameChange) -> io::Result<()> {
-        let name = match &change {
-            NameChange::Create(name, _) | NameChange::Remove(name) => name,
-            NameChange::Rename { to, .. } => to,
-        };
-        if let Some(failure) = self.begin(operation, &name.clone()) {
-            return Err(failure.error());
-        }
-        change.apply(&mut self.names);
-        self.pending_names.push(change);
-        self.powered()
-    }
-}
-
-impl NameChange {
-    fn apply(&self, names: &mut BTreeMap<String, usize>) {
-        match self {
-            NameChange::Create(name, inode) => {
-                names.insert(name.clone(), *inode);
-            }
-            NameChange::Remove(name) => {
-                names.remove(name);
-            }
-            NameChange::Rename { from, to, inode } => {
-                names.remove(from);
-                names.insert(to.clone(), *inode);
-            }
-        }
-    }
-}
-
 impl Failure {
     fn error(self) -> io::Error {
         match self {
             Failure::NoSpace => io::ErrorKind::StorageFull.into(),
             Failure::Broken => io::Error::other("input/output error"),
             Failure::Forgotten => io::Error::other("forgotten, though it is no sync"),
-        }
-    }
-}
-
-impl Change {
-    fn apply(&self, contents: &mut Vec<u8>) {
-        match self {
-            Change::Write { offset, bytes } => {
-                let start = *offset as usize;
-                let end = start + bytes.len();
-                if contents.len() < end {
-                    contents.resize(end, 0);
-                }
-                contents[start..end].copy_from_slice(bytes);
-            }
-            Change::SetLen(bytes) => contents.resize(*bytes as usize, 0),
-        }
-    }
-
-    /// As the disk gets it: a sector at a time.
-    fn pieces(self) -> Vec<Change> {
-        let Change::Write { mut offset, bytes } = self else {
-            return vec![self];
-        };
-        let mut pieces = Vec::new();
-        let mut rest = bytes.as_slice();
-        while !rest.is_empty() {
-            let room = (SECTOR - offset % SECTOR) as usize;
-            let (piece, after) = rest.split_at(room.min(rest.len()));
-            pieces.push(Change::Write {
-                offset,
-                bytes: piece.to_vec(),
-            });
-            offset += piece.len() as u64;
-            rest = after;
-        }
-        pieces
-    }
-}
-
-impl Inode {
-    fn change(&mut self, change: Change) {
-        change.apply(&mut self.seen);
-        self.pending.push(change);
-    }
-
-    fn sync(&mut self) {
-        for change in self.pending.drain(..) {
-            change.apply(&mut self.durable);
-        }
-    }
-
-    /// The power goes: of what is pending some pieces reach the disk, in any order as far as they
-    /// do not overlap, and the file may have its new length without its new contents.
-    fn lose(&mut self, random: &mut Random) {
-        self.write_some(random);
-        self.seen.clone_from(&self.durable);
-    }
-
-    /// A sync that fails: the system counts all as written, shows all, and has written some.
-    fn sync_in_part(&mut self, random: &mut Random) {
-        self.write_some(random);
-    }
-
-    fn write_some(&mut self, random: &mut Random) {
-        if self.pending.is_empty() {
-            return;
-        }
-        let keep_percent = match random.up_to(3) {
-            0 => 0,
-            1 => 100,
-            _ => random.next() % 101,
-        };
-        for change in std::mem::take(&mut self.pending) {
-            for piece in change.pieces() {
-                if random.percent(keep_percent) {
-                    piece.apply(&mut self.durable);
-                }
-            }
-        }
-        if random.percent(10) {
-            self.durable.resize(self.seen.len(), 0);
         }
     }
 }
