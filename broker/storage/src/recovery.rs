@@ -187,7 +187,7 @@ impl Replay<'_> {
             // That there is this segment proves that all before its first batch were synced.
             if !bad.is_empty() {
                 self.settle(&mut bad, first - 1, &mut replayed)?;
-                replayed.last = first - 1;
+                replayed.last = replayed.last.max(first - 1);
             }
             if *first > replayed.last + 1 {
                 self.missing(replayed.last + 1, first - 1)?;
@@ -356,8 +356,9 @@ impl Replay<'_> {
         if let Some(number) = torn.number
             && !bad.is_empty()
         {
-            self.settle(bad, number - 1, replayed)?;
-            replayed.last = number - 1;
+            let before = number.saturating_sub(1);
+            self.settle(bad, before, replayed)?;
+            replayed.last = replayed.last.max(before);
         }
         let start = bad.first().unwrap_or(&torn).offset;
         let end = torn.offset + torn.bytes.len() as u64;

@@ -64,11 +64,12 @@ pub(crate) fn segment_name(first: u64) -> String {
     format!("{first:020}{EXTENSION}")
 }
 
-/// The number of its first batch, if it is the name of a segment.
+/// The number of its first batch, if it is the name of a segment. Batches are numbered from 1.
 pub(crate) fn parse_segment_name(name: &str) -> Option<u64> {
     let digits = name.strip_suffix(EXTENSION)?;
     let all_digits = digits.len() == 20 && digits.bytes().all(|byte| byte.is_ascii_digit());
-    all_digits.then(|| digits.parse().ok()).flatten()
+    let first = all_digits.then(|| digits.parse().ok()).flatten()?;
+    (first > 0).then_some(first)
 }
 
 #[cfg(test)]
@@ -96,7 +97,14 @@ mod tests {
     fn names_sort_as_numbers() {
         assert_eq!(segment_name(77), "00000000000000000077.log");
         assert_eq!(parse_segment_name(&segment_name(u64::MAX)), Some(u64::MAX));
-        for name in ["77.log", "+0000000000000000077.log", "00000000000000000077"] {
+        let others = [
+            "77.log",
+            "+0000000000000000077.log",
+            "00000000000000000077",
+            "00000000000000000000.log",
+            "99999999999999999999.log",
+        ];
+        for name in others {
             assert_eq!(parse_segment_name(name), None, "{name}");
         }
     }
