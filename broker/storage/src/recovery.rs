@@ -190,7 +190,7 @@ impl Replay<'_> {
                 replayed.last = replayed.last.max(first - 1);
             }
             if *first > replayed.last + 1 {
-                self.missing(replayed.last + 1, first - 1)?;
+                self.missing(replayed.last.max(self.position) + 1, first - 1)?;
                 replayed.last = first - 1;
             }
             let file = self.disk.open(&name).map_err(OpenError::io(&*name))?;
@@ -287,9 +287,10 @@ impl Replay<'_> {
         if !bad.is_empty() {
             self.settle(bad, batch.number - 1, replayed)?;
         } else if batch.number > replayed.last + 1 {
-            let lost = batch.number - replayed.last - 1;
+            let kept = replayed.last.max(self.position);
+            let lost = (batch.number - 1).saturating_sub(kept);
             let at = batch.offset as u64;
-            let damage = self.damage(segment, at, &[], replayed.last + 1, Some(lost))?;
+            let damage = self.damage(segment, at, &[], kept + 1, Some(lost))?;
             replayed.damage.push(damage);
         }
         replayed.last = batch.number;
@@ -309,7 +310,9 @@ impl Replay<'_> {
         last: u64,
         replayed: &mut Replayed,
     ) -> Result<(), OpenError> {
-        let mut lost = last.saturating_sub(replayed.last);
+        // What is in the tables is not lost.
+        let kept = replayed.last.max(self.position);
+        let mut lost = last.saturating_sub(kept);
         for Bad {
             segment,
             offset,
@@ -322,8 +325,7 @@ impl Replay<'_> {
             } else {
                 0
             };
-            let first_lost = replayed.last + 1;
-            let damage = self.damage(segment, offset, &bytes, first_lost, Some(holds))?;
+            let damage = self.damage(segment, offset, &bytes, kept + 1, Some(holds))?;
             replayed.damage.push(damage);
         }
         Ok(())

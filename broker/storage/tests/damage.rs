@@ -122,6 +122,22 @@ fn a_damaged_middle_is_set_aside_and_named() {
 }
 
 #[test]
+fn a_damaged_batch_that_is_in_the_tables_is_not_lost() {
+    let disk = written(3, &options());
+    let (mut store, _) = reopen(&disk);
+    store.make_checkpoint().expect("it works");
+    commit(&mut store, &[4], &[4; 9]);
+    drop(store);
+    disk.kill();
+    let (offset, length) = batches(&disk)[1];
+    disk.flip_bit(FIRST, offset + length - 1, 3);
+    let (store, report) = reopen(&disk);
+    assert_eq!(keys(&store), [1, 2, 3, 4]);
+    assert_eq!(report.damage.len(), 1, "{report}");
+    assert_eq!(report.damage[0].lost, Some(0));
+}
+
+#[test]
 fn a_damaged_batch_before_a_torn_one_is_told_from_it() {
     let disk = written(3, &options());
     let bytes = disk.contents(FIRST).expect("it is there");
