@@ -31,7 +31,7 @@ impl<T> FairLine<T> {
     }
 
     /// Puts one behind the others of its address. If that is one too many, returns the last of the
-    /// address that has most, which may be this one.
+    /// address that has most, which is this one if no other has more.
     pub(crate) fn push(&mut self, address: Option<IpAddr>, one: T) -> Option<T> {
         let from = address.map(network);
         let own = self.waiting.entry(from).or_default();
@@ -43,7 +43,8 @@ impl<T> FairLine<T> {
         if self.len <= self.most {
             return None;
         }
-        let (most, _) = self.waiting.iter().max_by_key(|(_, line)| line.len())?;
+        let lines = self.waiting.iter();
+        let (most, _) = lines.max_by_key(|(address, line)| (line.len(), **address == from))?;
         self.take(*most, VecDeque::pop_back)
     }
 
@@ -122,6 +123,15 @@ mod tests {
         assert_eq!(line.push(address("10.0.0.2"), 6), Some(4));
         assert_eq!(line.push(address("10.0.0.3"), 7), Some(3));
         assert_eq!(rest(&mut line), [1, 6, 7, 2]);
+    }
+
+    #[test]
+    fn whoever_comes_to_a_full_line_of_equals_is_the_one_too_many() {
+        let mut line = FairLine::new(2);
+        line.push(address("10.0.0.2"), 1);
+        line.push(address("10.0.0.3"), 2);
+        assert_eq!(line.push(address("10.0.0.1"), 3), Some(3));
+        assert_eq!(rest(&mut line), [1, 2]);
     }
 
     #[test]

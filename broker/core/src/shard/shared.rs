@@ -374,9 +374,9 @@ impl Shard {
         let Some(group) = self.groups.group_mut(id) else {
             return;
         };
-        let was_alone = !group.has_online_members();
+        let nobody_was_there = !group.has_online_members();
         group.set_online(key, online);
-        if online && was_alone {
+        if online && nobody_was_there {
             self.reclaim_from_absent(id, now);
         }
     }
