@@ -1,11 +1,12 @@
 //! A CONNECT that was understood and not yet answered.
 
 use std::num::NonZeroU16;
+use std::sync::Arc;
 
 use nexum_codec::{Connect, Will as WillInConnect};
 use nexum_types::{ClientId, ProtocolVersion};
 
-use crate::session::Will;
+use crate::record::Will;
 
 /// What CONNECT asked for, owned, because its answer may wait for the check of credentials.
 #[derive(Debug)]
@@ -22,7 +23,7 @@ pub(crate) struct Admission {
     pub(crate) request_response_information: bool,
     /// What the authentication method has for CONNACK.
     pub(crate) authentication_data: Option<Vec<u8>>,
-    pub(crate) will: Option<Box<Will>>,
+    pub(crate) will: Option<Arc<Will>>,
     pub(crate) version: ProtocolVersion,
 }
 
@@ -38,7 +39,7 @@ impl Admission {
             topic_alias_maximum: connect.properties.topic_alias_maximum,
             request_response_information: connect.properties.request_response_information,
             authentication_data: None,
-            will: connect.will.as_ref().map(|will| Box::new(owned_will(will))),
+            will: connect.will.as_ref().map(|will| Arc::new(owned_will(will))),
             version: connect.version,
         }
     }

@@ -1,8 +1,19 @@
 //! Names for the things that shards own.
 
+use std::hash::BuildHasher;
+
 /// Which shard: 0 to one less than the number of shards.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct ShardId(pub u16);
+
+/// The shard, of so many, that something belongs to by its name: a session by its Client Identifier,
+/// a retained message by its topic, a shared subscription by `<ShareName>/<filter>`. The seed is
+/// that of [`ShardConfig`](crate::ShardConfig).
+#[must_use]
+pub fn home_of(seed: u64, shards: u16, name: &str) -> ShardId {
+    let homes = foldhash::quality::FixedState::with_seed(seed);
+    ShardId((homes.hash_one(name) % u64::from(shards.max(1))) as u16)
+}
 
 /// Names a network connection of one shard for as long as it is open. The index is dense and
 /// reused, the generation never.

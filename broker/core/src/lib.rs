@@ -51,6 +51,7 @@ mod origin;
 mod outbound_buffer;
 mod output;
 mod peer;
+mod record;
 mod replay;
 mod retained;
 mod route_cache;
@@ -64,11 +65,15 @@ mod topic_alias;
 mod unhandled;
 
 pub use counters::{Counters, DropReason, Gauges};
-pub use key::{ConnectionKey, ShardId};
+pub use key::{ConnectionKey, ShardId, home_of};
 pub use limits::{Limits, OverlappingSubscriptions, SharedSubscriptionStrategy};
 pub use origin::{
     AuthenticationOutcome, ConnectionOrigin, Credentials, ExchangeOutcome, ExchangeStep,
 };
 pub use output::{ConnectionLoss, DisconnectCause, Event, Input, Level, Output, ProtocolError};
 pub use peer::PeerBatch;
+pub use record::{
+    Change, Content, DeliveryRecord, ExchangeRecord, Key, MessageId, Restored, SessionId,
+    SessionRecord, Stored, Submission, SubscriptionIdentifierList, SubscriptionRecord, Value, Will,
+};
 pub use shard::{Shard, ShardConfig};

@@ -12,20 +12,17 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use nexum_types::{ClientId, Message, PacketIdentifier, QoS, Time};
-use smallvec::SmallVec;
 
 use crate::key::ConnectionKey;
 use crate::limits::Limits;
 use crate::peer::Publisher;
+use crate::record::{SubscriptionIdentifierList, Will};
 use crate::replay::{Replay, ReplayRequests};
 use crate::shared_subscription::GroupId;
 use crate::subscription_index::FilterId;
 
 pub(crate) use inflight::{Acknowledged, Awaiting, Exchange, Inflight};
 pub(crate) use received::ReceivedIdentifiers;
-
-/// The Subscription Identifiers that go with one delivery; almost always none or one.
-pub(crate) type SubscriptionIdentifierList = SmallVec<[u32; 2]>;
 
 /// One message for one session: what to send, and how.
 #[derive(Clone, Debug)]
@@ -39,18 +36,6 @@ pub(crate) struct Delivery {
     /// The shared subscription it was chosen for, which wants it back if this session cannot
     /// complete it.
     pub(crate) group: Option<GroupId>,
-}
-
-/// The will of the connection a session has, or had (section 3.1.2.5).
-#[derive(Clone, Debug)]
-pub(crate) struct Will {
-    pub(crate) topic: Box<str>,
-    pub(crate) properties: Box<[u8]>,
-    pub(crate) payload: Box<[u8]>,
-    pub(crate) qos: QoS,
-    pub(crate) retain: bool,
-    pub(crate) delay_interval_seconds: u32,
-    pub(crate) message_expiry_interval_seconds: Option<u32>,
 }
 
 pub(crate) struct Session {
@@ -84,7 +69,7 @@ pub(crate) struct Session {
     pub(crate) received: ReceivedIdentifiers,
     /// How many of them there were when the present connection came.
     pub(crate) received_before: u16,
-    pub(crate) will: Option<Box<Will>>,
+    pub(crate) will: Option<Arc<Will>>,
     /// Retained messages still to be sent for new subscriptions.
     pub(crate) replays: VecDeque<Replay>,
     /// Those that wait until some of these are done; `None` is almost always.

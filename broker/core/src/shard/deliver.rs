@@ -10,7 +10,8 @@ use crate::counters::DropReason;
 use crate::key::ConnectionKey;
 use crate::output::Event;
 use crate::peer::Publisher;
-use crate::session::{Awaiting, Delivery, Enqueued, Exchange, SubscriptionIdentifierList};
+use crate::record::SubscriptionIdentifierList;
+use crate::session::{Awaiting, Delivery, Enqueued, Exchange};
 use crate::shared_subscription::GroupId;
 use crate::subscription::{Subscriber, Subscription};
 

@@ -12,7 +12,7 @@ use crate::connection::{ConnectionState, Holds};
 use crate::counters::DropReason;
 use crate::key::{ConnectionKey, SessionKey};
 use crate::output::{DisconnectCause, Event, Output, ProtocolError};
-use crate::session::Will;
+use crate::record::Will;
 use crate::subscription::Subscriber;
 use crate::unhandled::Unhandled;
 

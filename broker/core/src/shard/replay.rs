@@ -12,9 +12,10 @@ use super::publish::Publication;
 use crate::counters::DropReason;
 use crate::key::{ConnectionKey, ShardId};
 use crate::peer::{PeerMessage, Receipt};
+use crate::record::SubscriptionIdentifierList;
 use crate::replay::{Replay, ReplayRequest, ReplayRequests, ReplaySource};
 use crate::retained::{Progress, ReplayId};
-use crate::session::{Delivery, SubscriptionIdentifierList};
+use crate::session::Delivery;
 
 /// Topics looked at in one step of a replay, whether or not they have a message.
 const STEPS_AT_ONCE: usize = 4096;

@@ -13,7 +13,8 @@ use super::publish::Publication;
 use crate::counters::DropReason;
 use crate::key::{SessionKey, ShardId};
 use crate::peer::{MemberKey, MemberTerms, PeerMessage};
-use crate::session::{Awaiting, Delivery, SubscriptionIdentifierList};
+use crate::record::SubscriptionIdentifierList;
+use crate::session::{Awaiting, Delivery};
 use crate::shared_subscription::{GroupId, filter_of};
 use crate::subscription::{Subscriber, Subscription};
 
