@@ -20,6 +20,7 @@ use nexum_types::{PacketIdentifier, ProtocolVersion, ReasonCode, Time};
 use crate::admission::Admission;
 use crate::origin::ConnectionOrigin;
 use crate::outbound_buffer::OutboundBuffer;
+use crate::peer::NotKept;
 use crate::shard::Exchange;
 use crate::topic_alias::{InboundAliases, OutboundAliases};
 use crate::unhandled::Unhandled;
@@ -53,6 +54,10 @@ pub(crate) struct Connection {
     pub(crate) owed: VecDeque<OwedAcknowledgement>,
     /// How many were ever put into `owed`.
     pub(crate) owed_sequence: u32,
+    /// How many of those in it are PUBACK.
+    pub(crate) owed_pubacks: u32,
+    /// For so many commits it is sent nothing: CONNACK, SUBACK or UNSUBACK waits for them.
+    pub(crate) corks: u32,
     /// Enhanced authentication, if CONNECT named a method.
     pub(crate) exchange: Option<Box<Exchange>>,
     pub(crate) origin: ConnectionOrigin,
@@ -79,6 +84,10 @@ impl Holds {
 
     /// Its SUBSCRIBE waits for other shards.
     pub(crate) const SUBSCRIBE: Holds = Holds(8);
+    /// Its CONNECT, SUBSCRIBE or UNSUBSCRIBE waits for the store.
+    pub(crate) const CORKED: Holds = Holds(16);
+    /// So much of what it published waits for the store that it has to wait, too.
+    pub(crate) const OWED: Holds = Holds(32);
 
     pub(crate) fn any(self) -> bool {
         self.0 != 0
@@ -102,7 +111,7 @@ impl Holds {
     }
 }
 
-/// A PUBACK or PUBREC that leaves when everybody who promised to keep the message has it, and not
+/// A PUBACK, PUBREC or PUBCOMP that leaves when everybody who promised to keep the message has it, and not
 /// before the ones in front of it ([MQTT-4.6.0-2], [MQTT-4.6.0-3]).
 #[derive(Debug)]
 pub(crate) struct OwedAcknowledgement {
@@ -110,6 +119,8 @@ pub(crate) struct OwedAcknowledgement {
     pub(crate) packet_identifier: PacketIdentifier,
     pub(crate) reason_code: ReasonCode,
     pub(crate) receipts: u16,
+    /// Somebody who should keep the message does not.
+    pub(crate) refused: Option<NotKept>,
 }
 
 impl Connection {
@@ -132,6 +143,8 @@ impl Connection {
             outbound_aliases: None,
             owed: VecDeque::new(),
             owed_sequence: 0,
+            owed_pubacks: 0,
+            corks: 0,
             exchange: None,
             origin,
         }
@@ -144,6 +157,14 @@ impl Connection {
             | ConnectionState::Authenticating(_)
             | ConnectionState::Closing => None,
         }
+    }
+
+    /// The acknowledgement with this number, while it is owed.
+    pub(crate) fn owed_at(&self, sequence: u32) -> Option<&OwedAcknowledgement> {
+        // The last one owed has the number before the next one's.
+        let behind = self.owed_sequence.wrapping_sub(sequence) as usize;
+        let index = self.owed.len().checked_sub(behind)?;
+        self.owed.get(index)
     }
 
     /// Whether PUBREC for this identifier waits for receipts.

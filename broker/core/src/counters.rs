@@ -20,11 +20,15 @@ pub enum DropReason {
     RetainedFull,
     /// Published to a topic that is not open to clients.
     Refused,
+    /// It waited on the disk, and could not be read from there.
+    Unreadable,
+    /// The disk takes nothing, so it could not be kept for a session.
+    StoreRefuses,
 }
 
 impl DropReason {
     /// Every reason, in the order of [`Counters::dropped`].
-    pub const ALL: [DropReason; 8] = [
+    pub const ALL: [DropReason; 10] = [
         DropReason::SlowConsumer,
         DropReason::QueueFull,
         DropReason::TooLargeForClient,
@@ -33,6 +37,8 @@ impl DropReason {
         DropReason::SessionEnded,
         DropReason::RetainedFull,
         DropReason::Refused,
+        DropReason::Unreadable,
+        DropReason::StoreRefuses,
     ];
 
     /// The word used as a metric label.
@@ -47,6 +53,8 @@ impl DropReason {
             DropReason::SessionEnded => "session_ended",
             DropReason::RetainedFull => "retained_full",
             DropReason::Refused => "refused",
+            DropReason::Unreadable => "unreadable",
+            DropReason::StoreRefuses => "store_refuses",
         }
     }
 }

@@ -44,6 +44,7 @@ mod address;
 mod admission;
 mod connection;
 mod counters;
+mod journal;
 mod key;
 mod level_trie;
 mod limits;
@@ -52,6 +53,7 @@ mod outbound_buffer;
 mod output;
 mod peer;
 mod record;
+mod record_table;
 mod replay;
 mod retained;
 mod route_cache;
@@ -66,14 +68,16 @@ mod unhandled;
 
 pub use counters::{Counters, DropReason, Gauges};
 pub use key::{ConnectionKey, ShardId, home_of};
-pub use limits::{Limits, OverlappingSubscriptions, SharedSubscriptionStrategy};
+pub use limits::{Limits, OverlappingSubscriptions, QueueOverflow, SharedSubscriptionStrategy};
 pub use origin::{
     AuthenticationOutcome, ConnectionOrigin, Credentials, ExchangeOutcome, ExchangeStep,
 };
 pub use output::{ConnectionLoss, DisconnectCause, Event, Input, Level, Output, ProtocolError};
 pub use peer::PeerBatch;
 pub use record::{
-    Change, Content, DeliveryRecord, ExchangeRecord, Key, MessageId, Restored, SessionId,
-    SessionRecord, Stored, Submission, SubscriptionIdentifierList, SubscriptionRecord, Value, Will,
+    Change, Content, DeliveryRecord, ExchangeRecord, Key, LoadId, MessageId, Restored, SessionId,
+    SessionRecord, StoreRefusal, Stored, Submission, SubscriptionIdentifierList,
+    SubscriptionRecord, Value, Will,
 };
+pub use record_table::RecordTable;
 pub use shard::{Shard, ShardConfig};

@@ -29,6 +29,13 @@ pub struct Limits {
     pub session_queue_messages: u32,
     /// …and in bytes of topic, properties and payload. In-flight messages count too.
     pub session_queue_bytes: u64,
+    /// The same for a session that outlives its connections: what waits in it is on the disk, and
+    /// takes some 100 bytes of memory each.
+    pub persistent_queue_messages: u32,
+    /// …and in bytes.
+    pub persistent_queue_bytes: u64,
+    /// What becomes of a message for such a session that is full.
+    pub persistent_queue_overflow: QueueOverflow,
     /// Encoded bytes that wait for one connection's socket, at most. QoS 0 beyond it is shed;
     /// QoS 1 and 2 wait in the session's queue.
     pub outbound_buffer_bytes: u32,
@@ -65,6 +72,19 @@ pub struct Limits {
     pub shared_subscription_strategy: SharedSubscriptionStrategy,
     /// How often a client gets a message that several of its subscriptions match.
     pub overlapping_subscriptions: OverlappingSubscriptions,
+}
+
+/// What becomes of a message for a full session.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+pub enum QueueOverflow {
+    /// It is not kept, and an MQTT 5 publisher is told so: 0x97 (Quota exceeded). MQTT 3.1.1 has no
+    /// word for it; there it is as with [`DropNewest`](QueueOverflow::DropNewest).
+    #[default]
+    Refuse,
+    /// Those that have waited longest make room for it.
+    DropOldest,
+    /// It is not kept.
+    DropNewest,
 }
 
 /// What a client gets of a message that several of its subscriptions match. The specification
@@ -104,6 +124,9 @@ impl Default for Limits {
             maximum_inflight: const { NonZeroU16::new(16_384).expect("not zero") },
             session_queue_messages: 1000,
             session_queue_bytes: 16 * 1024 * 1024,
+            persistent_queue_messages: 1_000_000,
+            persistent_queue_bytes: 1024 * 1024 * 1024,
+            persistent_queue_overflow: QueueOverflow::Refuse,
             outbound_buffer_bytes: 1024 * 1024,
             total_outbound_bytes: 512 * 1024 * 1024,
             backpressure_milliseconds: 100,

@@ -5,13 +5,14 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 
 use nexum_codec::DecodeError;
-use nexum_types::{QoS, ReasonCode};
+use nexum_types::{Message, QoS, ReasonCode};
 
 use crate::key::{ConnectionKey, ShardId};
 use crate::origin::{
     AuthenticationOutcome, ConnectionOrigin, Credentials, ExchangeOutcome, ExchangeStep,
 };
 use crate::peer::PeerBatch;
+use crate::record::{Key, LoadId, Stored};
 
 /// Something that happened outside and is neither bytes nor the end of a connection.
 #[derive(Debug)]
@@ -54,6 +55,15 @@ pub enum Input {
         qos: QoS,
         /// Whether it is retained.
         retain: bool,
+    },
+    /// What became of a [`Submission`](crate::Submission).
+    Stored(Stored),
+    /// The answer to [`Output::Load`].
+    Loaded {
+        /// Which one.
+        load: LoadId,
+        /// The messages in the order of the keys; `None` where there is none that can be read.
+        messages: Vec<Option<Arc<Message>>>,
     },
     /// The broker is going down: every connection is told so and closed.
     ShutDown,
@@ -102,6 +112,13 @@ pub enum Output {
     ResumeReading {
         /// Which connection.
         connection: ConnectionKey,
+    },
+    /// Bring messages back from the store and answer with [`Input::Loaded`].
+    Load {
+        /// Names it in the answer.
+        load: LoadId,
+        /// Records with a message in them: [`Key::Delivery`] or [`Key::Message`].
+        keys: Vec<Key>,
     },
     /// For the log.
     Event(Event),
@@ -154,6 +171,14 @@ pub enum Event {
         /// The Client Identifier.
         client_id: Arc<str>,
     },
+    /// The store did not take what is to be kept: until it does, publications that somebody should
+    /// keep are refused.
+    StoreRefuses {
+        /// Why.
+        reason: Arc<str>,
+    },
+    /// The store has taken all that waited for it.
+    StoreRecovered,
 }
 
 /// How serious an event is.
@@ -173,11 +198,11 @@ impl Event {
     pub fn level(&self) -> Level {
         match self {
             Event::Connected { .. } | Event::SessionExpired { .. } => Level::Debug,
-            Event::ConnectRefused { .. } => Level::Info,
+            Event::ConnectRefused { .. } | Event::StoreRecovered => Level::Info,
             Event::Disconnected { cause, .. } | Event::ConnectionEnded { cause, .. } => {
                 cause.level()
             }
-            Event::QueueOverflow { .. } => Level::Warn,
+            Event::QueueOverflow { .. } | Event::StoreRefuses { .. } => Level::Warn,
         }
     }
 }
@@ -203,6 +228,8 @@ pub enum DisconnectCause {
     TakenOver,
     /// An administrator ended it.
     Administrative(ReasonCode),
+    /// What it asked for, or published, could not be stored.
+    Unstored,
     /// The broker is going down.
     ShuttingDown,
 }
@@ -215,6 +242,7 @@ impl DisconnectCause {
             | DisconnectCause::KeepAliveTimeout
             | DisconnectCause::AuthenticationTimeout
             | DisconnectCause::TakenOver
+            | DisconnectCause::Unstored
             | DisconnectCause::ShuttingDown => Level::Debug,
             DisconnectCause::Malformed(_)
             | DisconnectCause::Protocol(_)
@@ -346,6 +374,7 @@ impl fmt::Display for DisconnectCause {
             DisconnectCause::Administrative(reason) => {
                 write!(f, "ended by an administrator: {reason}")
             }
+            DisconnectCause::Unstored => f.write_str("the broker could not store what it sent"),
             DisconnectCause::ShuttingDown => f.write_str("the broker is shutting down"),
         }
     }
@@ -407,6 +436,11 @@ impl fmt::Display for Event {
             Event::SessionExpired { client_id } => {
                 write!(f, "session of {} expired", Quoted(client_id))
             }
+            Event::StoreRefuses { reason } => write!(
+                f,
+                "nothing can be stored, publications that are to be kept are refused: {reason}"
+            ),
+            Event::StoreRecovered => f.write_str("messages are stored again"),
         }
     }
 }

@@ -9,6 +9,7 @@ use std::sync::Arc;
 use nexum_types::{Message, QoS};
 
 use crate::key::{ConnectionKey, SessionKey, ShardId};
+use crate::record::{Change, Key, MessageId, SubscriptionRecord};
 
 /// Everything one shard had for another in one turn.
 #[derive(Debug)]
@@ -40,11 +41,41 @@ pub(crate) struct Publisher {
     pub(crate) connection: ConnectionKey,
 }
 
-/// Names one acknowledgement that a connection owes: the promise that a receipt fulfils.
+/// Somebody of one shard who waits until a publication is safe; only that shard knows what it means.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct Receipt {
-    pub(crate) connection: ConnectionKey,
-    pub(crate) sequence: u32,
+pub(crate) enum Receipt {
+    /// An acknowledgement that a connection owes.
+    Owed {
+        connection: ConnectionKey,
+        sequence: u32,
+    },
+    /// A promise, by its place in the table.
+    Promise(u32),
+}
+
+/// Why somebody who should keep a message does not.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum NotKept {
+    /// The session is full.
+    SessionFull,
+    /// The store takes nothing.
+    StoreRefuses,
+}
+
+/// What another shard hands to the shard that commits a joint publication.
+#[derive(Debug, Default)]
+pub(crate) struct Prepared {
+    pub(crate) changes: Vec<Change>,
+    /// Who is to hear of the commit, and what each calls it.
+    pub(crate) tickets: Vec<(ShardId, u32)>,
+}
+
+/// What is to be deleted in the same submission in which a message that moves is kept anew.
+#[derive(Clone, Debug)]
+pub(crate) struct Moved {
+    pub(crate) old: Key,
+    /// The shared message that the old record names, whose reference goes with it.
+    pub(crate) reference: Option<MessageId>,
 }
 
 /// A member of a shared subscription.
@@ -62,15 +93,43 @@ pub(crate) struct MemberTerms {
     pub(crate) subscription_identifier: Option<u32>,
 }
 
+impl MemberTerms {
+    pub(crate) fn record(self) -> SubscriptionRecord {
+        SubscriptionRecord {
+            maximum_qos: self.maximum_qos,
+            no_local: false,
+            retain_as_published: self.retain_as_published,
+            identifier: self.subscription_identifier,
+        }
+    }
+
+    pub(crate) fn of_record(record: SubscriptionRecord) -> MemberTerms {
+        MemberTerms {
+            maximum_qos: record.maximum_qos,
+            retain_as_published: record.retain_as_published,
+            subscription_identifier: record.identifier,
+        }
+    }
+}
+
 #[derive(Debug)]
 pub(crate) enum PeerMessage {
     /// For the receiver's own subscribers.
     Publish {
         message: Arc<Message>,
         source: Option<Publisher>,
+        /// Answered by `Kept` whatever becomes of it.
+        receipt: Option<Receipt>,
+        /// The sender commits what the receiver keeps of it.
+        joint: bool,
     },
     /// The sender has a subscriber to this filter now.
-    Interest { filter: Box<str>, token: u32 },
+    Interest {
+        filter: Box<str>,
+        token: u32,
+        /// One that keeps what it gets.
+        durable: bool,
+    },
     /// Whatever is published from here on and matches will be forwarded.
     InterestNoted { token: u32 },
     /// The sender has no subscriber to this filter any more.
@@ -80,8 +139,17 @@ pub(crate) enum PeerMessage {
         message: Arc<Message>,
         receipt: Option<Receipt>,
     },
-    /// It is kept.
-    Retained { receipt: Receipt },
+    /// Everybody at the sender who is to keep a message has it safe, or not.
+    Kept {
+        receipt: Receipt,
+        refused: Option<NotKept>,
+        /// What the receiver is to commit, if the publication is joint.
+        prepared: Option<Box<Prepared>>,
+    },
+    /// A joint publication was committed, or was not.
+    JointStored { ticket: u32, kept: bool },
+    /// One of those who share a message of the receiver's needs it no more.
+    Forget { message: MessageId },
     /// Begin to send what is retained under this filter.
     ReplayOpen { token: u32, filter: Box<str> },
     /// The next batch of it.
@@ -99,6 +167,8 @@ pub(crate) enum PeerMessage {
         group: Arc<str>,
         member: SessionKey,
         token: u32,
+        /// It keeps what it gets beyond its connection.
+        durable: bool,
     },
     /// It leaves it.
     Leave { group: Arc<str>, member: SessionKey },
@@ -114,6 +184,8 @@ pub(crate) enum PeerMessage {
         member: SessionKey,
         message: Arc<Message>,
         source: Option<Publisher>,
+        receipt: Option<Receipt>,
+        moved: Vec<Moved>,
     },
     /// A delivery was completed.
     Settled { group: Arc<str>, member: SessionKey },
@@ -121,6 +193,15 @@ pub(crate) enum PeerMessage {
     Return {
         group: Arc<str>,
         message: Arc<Message>,
+        receipt: Option<Receipt>,
+        moved: Vec<Moved>,
+    },
+    /// The same of a message that the store alone has; it comes with its reference.
+    ReturnUnloaded {
+        group: Arc<str>,
+        record: MessageId,
+        size_bytes: u32,
+        old: Option<Key>,
     },
     /// Take no more from this connection of the receiver for now.
     Hold { connection: ConnectionKey },
@@ -136,11 +217,16 @@ impl PeerMessage {
             | PeerMessage::Assign { message, .. }
             | PeerMessage::Return { message, .. } => message.size_bytes(),
             PeerMessage::ReplayBatch { messages, .. } => messages.len() * size_of::<usize>(),
+            PeerMessage::Kept { prepared, .. } => prepared.as_ref().map_or(0, |prepared| {
+                prepared.changes.iter().map(Change::weight_bytes).sum()
+            }),
             PeerMessage::Interest { filter, .. }
             | PeerMessage::InterestWithdrawn { filter }
             | PeerMessage::ReplayOpen { filter, .. } => filter.len(),
             PeerMessage::InterestNoted { .. }
-            | PeerMessage::Retained { .. }
+            | PeerMessage::JointStored { .. }
+            | PeerMessage::Forget { .. }
+            | PeerMessage::ReturnUnloaded { .. }
             | PeerMessage::ReplayNext { .. }
             | PeerMessage::ReplayClose { .. }
             | PeerMessage::Join { .. }

@@ -175,8 +175,22 @@ pub struct Stored {
     /// Its number.
     pub sequence: u64,
     /// Why it is not kept, if it is not.
-    pub refused: Option<Arc<str>>,
+    pub refused: Option<StoreRefusal>,
 }
+
+/// Why changes are not kept.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct StoreRefusal {
+    /// Whether it is certain that they will not be found after a crash. After a failed write or sync
+    /// it is not before the store has verified what is on the disk.
+    pub is_certain: bool,
+    /// For the log.
+    pub reason: Arc<str>,
+}
+
+/// Names a request for messages that the store alone has.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct LoadId(pub(crate) u32);
 
 /// A record as it comes back after a restart. What belongs to a session comes after it.
 #[derive(Clone, Debug)]

@@ -15,6 +15,7 @@ use slab::Slab;
 
 use crate::limits::{Limits, SharedSubscriptionStrategy};
 use crate::peer::{MemberKey, MemberTerms};
+use crate::record::MessageId;
 
 /// A group as one shard knows it; reused after the group is gone from that shard.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -42,8 +43,27 @@ pub(crate) struct Group {
     /// Where in `online` the next search begins.
     turn: usize,
     /// Messages that wait for any member.
-    backlog: VecDeque<Arc<Message>>,
+    backlog: VecDeque<WaitingMessage>,
     backlog_bytes: u64,
+    next_position: u64,
+    /// Members that keep what they get beyond their connections: while there are any, what waits is
+    /// kept, too.
+    durable: BTreeSet<MemberKey>,
+    /// The first of the backlog is being loaded.
+    pub(crate) loads: bool,
+}
+
+/// A message that waits for any member.
+#[derive(Debug)]
+pub(crate) struct WaitingMessage {
+    pub(crate) position: u64,
+    /// `None` while the store alone has it.
+    pub(crate) message: Option<Arc<Message>>,
+    pub(crate) size_bytes: u32,
+    /// The record of the message, if what waits is kept.
+    pub(crate) record: Option<MessageId>,
+    /// The store has it, or is not to have it.
+    pub(crate) stored: bool,
 }
 
 #[derive(Debug)]
@@ -74,6 +94,9 @@ impl SharedSubscriptions {
             turn: 0,
             backlog: VecDeque::new(),
             backlog_bytes: 0,
+            next_position: 0,
+            durable: BTreeSet::new(),
+            loads: false,
         };
         let id = GroupId(self.groups.insert(group) as u32);
         self.by_name.insert(Arc::clone(name), id);
@@ -100,23 +123,45 @@ impl SharedSubscriptions {
     }
 
     /// A message waits for any member of a group. False if it has no room for another.
-    pub(crate) fn wait(&mut self, id: GroupId, message: Arc<Message>, limits: &Limits) -> bool {
-        let waits = self
-            .group_mut(id)
-            .is_some_and(|group| group.wait(message, limits));
-        if waits {
-            self.backlogged.insert(id);
-        }
-        waits
+    pub(crate) fn wait(
+        &mut self,
+        id: GroupId,
+        message: Option<Arc<Message>>,
+        size_bytes: u32,
+        record: Option<MessageId>,
+    ) -> u64 {
+        let Some(group) = self.group_mut(id) else {
+            return 0;
+        };
+        group.next_position += 1;
+        let position = group.next_position;
+        group.restore_waiting(WaitingMessage {
+            position,
+            message,
+            size_bytes,
+            record,
+            stored: record.is_none(),
+        });
+        self.backlogged.insert(id);
+        position
     }
 
-    pub(crate) fn next_waiting(&mut self, id: GroupId) -> Option<Arc<Message>> {
+    /// What waited before a restart.
+    pub(crate) fn restore_waiting(&mut self, id: GroupId, waiting: WaitingMessage) {
+        if let Some(group) = self.group_mut(id) {
+            group.next_position = group.next_position.max(waiting.position);
+            group.restore_waiting(waiting);
+            self.backlogged.insert(id);
+        }
+    }
+
+    pub(crate) fn next_waiting(&mut self, id: GroupId) -> Option<WaitingMessage> {
         let group = self.group_mut(id)?;
-        let message = group.next_waiting();
+        let waiting = group.next_waiting();
         if group.backlog.is_empty() {
             self.backlogged.remove(&id);
         }
-        message
+        waiting
     }
 
     /// Those of `groups` in which messages wait.
@@ -140,12 +185,18 @@ impl Group {
     }
 
     /// A new member is not chosen before it is online.
-    pub(crate) fn join(&mut self, key: MemberKey) {
+    pub(crate) fn join(&mut self, key: MemberKey, durable: bool) {
         self.members.entry(key).or_default();
+        if durable {
+            self.durable.insert(key);
+        } else {
+            self.durable.remove(&key);
+        }
     }
 
     pub(crate) fn leave(&mut self, key: MemberKey) {
         self.set_online(key, false);
+        self.durable.remove(&key);
         self.members.remove(&key);
     }
 
@@ -229,22 +280,39 @@ impl Group {
         })
     }
 
-    fn wait(&mut self, message: Arc<Message>, limits: &Limits) -> bool {
-        let bytes = self.backlog_bytes + message.size_bytes() as u64;
-        if self.backlog.len() as u64 >= u64::from(limits.session_queue_messages)
-            || bytes > limits.session_queue_bytes
-        {
-            return false;
-        }
-        self.backlog_bytes = bytes;
-        self.backlog.push_back(message);
-        true
+    /// Whether one more message of so many bytes may wait.
+    pub(crate) fn has_room_for(&self, bytes: usize, limits: &Limits) -> bool {
+        let (most, most_bytes) = if self.keeps() {
+            (
+                limits.persistent_queue_messages,
+                limits.persistent_queue_bytes,
+            )
+        } else {
+            (limits.session_queue_messages, limits.session_queue_bytes)
+        };
+        (self.backlog.len() as u64) < u64::from(most)
+            && self.backlog_bytes + bytes as u64 <= most_bytes
     }
 
-    fn next_waiting(&mut self) -> Option<Arc<Message>> {
-        let message = self.backlog.pop_front()?;
-        self.backlog_bytes -= message.size_bytes() as u64;
-        Some(message)
+    /// Whether what waits is kept.
+    pub(crate) fn keeps(&self) -> bool {
+        !self.durable.is_empty()
+    }
+
+    /// What waits, the first first.
+    pub(crate) fn waiting_mut(&mut self) -> impl Iterator<Item = &mut WaitingMessage> {
+        self.backlog.iter_mut()
+    }
+
+    fn restore_waiting(&mut self, waiting: WaitingMessage) {
+        self.backlog_bytes += u64::from(waiting.size_bytes);
+        self.backlog.push_back(waiting);
+    }
+
+    fn next_waiting(&mut self) -> Option<WaitingMessage> {
+        let waiting = self.backlog.pop_front()?;
+        self.backlog_bytes -= u64::from(waiting.size_bytes);
+        Some(waiting)
     }
 }
 
@@ -280,7 +348,7 @@ mod tests {
         let id = groups.find_or_create(&Arc::from("g/a"));
         let mut group = groups.groups.remove(id.0 as usize);
         for n in 0..members {
-            group.join(member(n));
+            group.join(member(n), false);
             group.set_online(member(n), true);
         }
         group

@@ -2,6 +2,7 @@
 
 use nexum_types::{QoS, RetainHandling, SubscriptionOptions};
 
+use crate::record::SubscriptionRecord;
 use crate::shared_subscription::GroupId;
 
 /// Somebody who gets what matches a filter.
@@ -25,16 +26,54 @@ pub(crate) struct Subscription {
     maximum_qos: QoS,
     no_local: bool,
     retain_as_published: bool,
+    /// The subscriber, or one behind it, keeps what it gets beyond its connection.
+    durable: bool,
 }
 
 impl Subscription {
-    pub(crate) fn new(options: SubscriptionOptions, identifier: Option<u32>) -> Subscription {
+    pub(crate) fn new(
+        options: SubscriptionOptions,
+        identifier: Option<u32>,
+        durable: bool,
+    ) -> Subscription {
         Subscription {
             identifier: identifier.unwrap_or(0),
             maximum_qos: options.maximum_qos,
             no_local: options.no_local,
             retain_as_published: options.retain_as_published,
+            durable,
         }
+    }
+
+    /// That of another shard or of a group, which have terms of their own.
+    pub(crate) fn of_others(durable: bool) -> Subscription {
+        Subscription {
+            durable,
+            ..Subscription::default()
+        }
+    }
+
+    pub(crate) fn of_record(record: SubscriptionRecord) -> Subscription {
+        Subscription {
+            identifier: record.identifier.unwrap_or(0),
+            maximum_qos: record.maximum_qos,
+            no_local: record.no_local,
+            retain_as_published: record.retain_as_published,
+            durable: true,
+        }
+    }
+
+    pub(crate) fn record(self) -> SubscriptionRecord {
+        SubscriptionRecord {
+            maximum_qos: self.maximum_qos,
+            no_local: self.no_local,
+            retain_as_published: self.retain_as_published,
+            identifier: (self.identifier != 0).then_some(self.identifier),
+        }
+    }
+
+    pub(crate) fn is_durable(self) -> bool {
+        self.durable
     }
 
     pub(crate) fn maximum_qos(self) -> QoS {

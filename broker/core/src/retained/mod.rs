@@ -134,10 +134,10 @@ impl RetainedStore {
         }
     }
 
-    /// Drops at most `budget` messages whose time has come; returns how many.
-    pub(crate) fn expire(&mut self, now: Time, budget: usize) -> usize {
-        let mut expired = 0;
-        while expired < budget
+    /// Takes at most `budget` messages out whose time has come.
+    pub(crate) fn expire(&mut self, now: Time, budget: usize) -> Vec<Arc<Message>> {
+        let mut expired = Vec::new();
+        while expired.len() < budget
             && let Some(Reverse((at, node))) = self.expiries.peek().copied()
             && at <= now
         {
@@ -147,8 +147,7 @@ impl RetainedStore {
                 .value(node)
                 .is_some_and(|message| message.is_expired(now))
             {
-                self.take(node);
-                expired += 1;
+                expired.extend(self.take(node));
             }
         }
         expired

@@ -109,9 +109,9 @@ fn what_expired_is_neither_visited_nor_kept() {
         ControlFlow::Continue(())
     });
     assert_eq!(found, 2);
-    assert_eq!(store.expire(soon, 100), 1);
+    assert_eq!(store.expire(soon, 100).len(), 1);
     assert_eq!(store.len(), 2);
-    assert_eq!(store.expire(Time::from_micros(30), 100), 1);
+    assert_eq!(store.expire(Time::from_micros(30), 100).len(), 1);
     assert_eq!(
         (store.len(), store.bytes(), store.next_expiry()),
         (1, 2, None)

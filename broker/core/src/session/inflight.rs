@@ -42,17 +42,43 @@ pub(crate) enum Awaiting {
 pub(crate) struct Exchange {
     pub(crate) awaiting: Awaiting,
     /// What to send again after a reconnection, or to another member of a shared subscription.
-    /// `None` if nobody could ever ask for it: the session ends with its connection.
+    /// `None` if nobody could ever ask for it: the session ends with its connection, or the client
+    /// has it.
     pub(crate) delivery: Option<Delivery>,
+    /// The position of the delivery.
+    pub(crate) position: u64,
+    /// The store has a record of it beside that of the delivery.
+    pub(crate) recorded: bool,
+    /// PUBLISH or PUBREL waits for the store.
+    pub(crate) gated: bool,
+    /// PUBLISH was sent once.
+    pub(crate) sent: bool,
+}
+
+impl Exchange {
+    /// One that nothing is kept of, and whose PUBLISH is being sent.
+    pub(crate) fn volatile(awaiting: Awaiting, delivery: Option<Delivery>) -> Exchange {
+        Exchange {
+            awaiting,
+            delivery,
+            position: 0,
+            recorded: false,
+            gated: false,
+            sent: true,
+        }
+    }
 }
 
 /// What became of an acknowledgement.
 #[derive(Debug)]
 pub(crate) enum Acknowledged {
     /// The exchange is over.
-    Completed(Option<Delivery>),
-    /// PUBREC was taken: PUBREL is due.
-    Received(Option<Delivery>),
+    Completed(Exchange),
+    /// PUBREC was taken: PUBREL is due, unless it waits for the store.
+    Received {
+        /// The first time.
+        delivery: Option<Delivery>,
+    },
     /// No exchange has this identifier.
     Unknown,
     /// The exchange waits for another kind of acknowledgement.
@@ -124,9 +150,10 @@ impl Inflight {
         match self.find(id).map(|exchange| exchange.awaiting) {
             None => Acknowledged::Unknown,
             Some(awaiting) if awaiting != expected => Acknowledged::Mismatch,
-            Some(_) => {
-                Acknowledged::Completed(self.remove(id).and_then(|exchange| exchange.delivery))
-            }
+            Some(_) => match self.remove(id) {
+                Some(exchange) => Acknowledged::Completed(exchange),
+                None => Acknowledged::Unknown,
+            },
         }
     }
 
@@ -139,10 +166,39 @@ impl Inflight {
                 // A PUBREC that is repeated is answered by PUBREL again.
                 Awaiting::PubRec | Awaiting::PubComp => {
                     exchange.awaiting = Awaiting::PubComp;
-                    Acknowledged::Received(exchange.delivery.take())
+                    Acknowledged::Received {
+                        delivery: exchange.delivery.take(),
+                    }
                 }
             },
         }
+    }
+
+    /// The exchange under an identifier.
+    pub(crate) fn get_mut(&mut self, id: PacketIdentifier) -> Option<&mut Exchange> {
+        self.find(id)
+    }
+
+    /// Takes an exchange out, whatever it waits for.
+    pub(crate) fn take(&mut self, id: PacketIdentifier) -> Option<Exchange> {
+        self.remove(id)
+    }
+
+    /// Puts an exchange back under the identifier it had before a restart: in the order of sending,
+    /// before [`begin`](Self::begin) is called.
+    pub(crate) fn restore(&mut self, id: PacketIdentifier, exchange: Exchange) {
+        if self.straggler_positions.contains_key(&id) {
+            return;
+        }
+        self.stragglers.insert(self.passed, (id, exchange));
+        self.straggler_positions.insert(id, self.passed);
+        self.passed += 1;
+        self.open += 1;
+    }
+
+    /// New identifiers begin behind this one.
+    pub(crate) fn begin_after(&mut self, id: PacketIdentifier) {
+        self.front = id.next();
     }
 
     /// The exchanges in the order in which they were begun, from position `from` on; positions
@@ -172,15 +228,21 @@ impl Inflight {
 
     /// What would be sent again, in no order.
     pub(crate) fn deliveries_mut(&mut self) -> impl Iterator<Item = &mut Delivery> {
-        let stragglers = self.stragglers.values_mut().map(|(_, exchange)| exchange);
-        let window = self.window.iter_mut().flatten();
-        stragglers
-            .chain(window)
+        self.exchanges_mut()
             .filter_map(|exchange| exchange.delivery.as_mut())
     }
 
+    /// All of them, in no order.
+    pub(crate) fn exchanges_mut(&mut self) -> impl Iterator<Item = &mut Exchange> {
+        let stragglers = self.stragglers.values_mut().map(|(_, exchange)| exchange);
+        stragglers.chain(self.window.iter_mut().flatten())
+    }
+
     /// Takes out every exchange that `wanted` chooses, oldest first.
-    pub(crate) fn extract(&mut self, mut wanted: impl FnMut(&Exchange) -> bool) -> Vec<Exchange> {
+    pub(crate) fn extract(
+        &mut self,
+        mut wanted: impl FnMut(&Exchange) -> bool,
+    ) -> Vec<(PacketIdentifier, Exchange)> {
         let mut extracted = Vec::new();
         let positions: Vec<u64> = self
             .stragglers
@@ -191,14 +253,16 @@ impl Inflight {
         for position in positions {
             if let Some((id, exchange)) = self.stragglers.remove(&position) {
                 self.straggler_positions.remove(&id);
-                extracted.push(exchange);
+                extracted.push((id, exchange));
             }
         }
-        for slot in &mut self.window {
+        for index in 0..self.window.len() {
+            let id = self.identifier_at(index);
+            let slot = &mut self.window[index];
             if slot.as_ref().is_some_and(&mut wanted)
                 && let Some(exchange) = slot.take()
             {
-                extracted.push(exchange);
+                extracted.push((id, exchange));
             }
         }
         self.open -= extracted.len();
@@ -282,10 +346,7 @@ mod tests {
     use super::*;
 
     fn qos1() -> Exchange {
-        Exchange {
-            awaiting: Awaiting::PubAck,
-            delivery: None,
-        }
+        Exchange::volatile(Awaiting::PubAck, None)
     }
 
     #[test]
@@ -298,7 +359,7 @@ mod tests {
             last = id.value();
             assert!(matches!(
                 inflight.complete(id, Awaiting::PubAck),
-                Acknowledged::Completed(None)
+                Acknowledged::Completed(_)
             ));
         }
         assert!(inflight.is_empty());
@@ -325,10 +386,7 @@ mod tests {
     fn the_wrong_acknowledgement_changes_nothing() {
         let mut inflight = Inflight::new();
         let one = inflight.begin(qos1());
-        let two = inflight.begin(Exchange {
-            awaiting: Awaiting::PubRec,
-            delivery: None,
-        });
+        let two = inflight.begin(Exchange::volatile(Awaiting::PubRec, None));
         assert!(matches!(inflight.receive(one), Acknowledged::Mismatch));
         assert!(matches!(
             inflight.complete(one, Awaiting::PubComp),
@@ -344,15 +402,15 @@ mod tests {
         ));
         assert!(matches!(
             inflight.receive(two),
-            Acknowledged::Received(None)
+            Acknowledged::Received { delivery: None }
         ));
         assert!(matches!(
             inflight.receive(two),
-            Acknowledged::Received(None)
+            Acknowledged::Received { delivery: None }
         ));
         assert!(matches!(
             inflight.complete(two, Awaiting::PubComp),
-            Acknowledged::Completed(None)
+            Acknowledged::Completed(_)
         ));
         assert!(matches!(
             inflight.complete(two, Awaiting::PubComp),
@@ -372,7 +430,7 @@ mod tests {
                 let id = open.remove(at).expect("it is long");
                 assert!(matches!(
                     inflight.complete(id, Awaiting::PubAck),
-                    Acknowledged::Completed(None)
+                    Acknowledged::Completed(_)
                 ));
             }
             open.push_back(inflight.begin(qos1()));

@@ -16,18 +16,21 @@ use nexum_types::{ClientId, Message, PacketIdentifier, QoS, Time};
 use crate::key::ConnectionKey;
 use crate::limits::Limits;
 use crate::peer::Publisher;
-use crate::record::{SubscriptionIdentifierList, Will};
+use crate::record::{Key, MessageId, SessionId, SubscriptionIdentifierList, Will};
 use crate::replay::{Replay, ReplayRequests};
 use crate::shared_subscription::GroupId;
 use crate::subscription_index::FilterId;
 
 pub(crate) use inflight::{Acknowledged, Awaiting, Exchange, Inflight};
-pub(crate) use received::ReceivedIdentifiers;
+pub(crate) use received::{Received, ReceivedIdentifiers};
 
 /// One message for one session: what to send, and how.
 #[derive(Clone, Debug)]
 pub(crate) struct Delivery {
-    pub(crate) message: Arc<Message>,
+    /// `None` while the store alone has it.
+    pub(crate) message: Option<Arc<Message>>,
+    /// The message's.
+    pub(crate) size_bytes: u32,
     /// The lower of the QoS it was published at and the one subscribed.
     pub(crate) qos: QoS,
     /// The RETAIN flag to send.
@@ -36,11 +39,53 @@ pub(crate) struct Delivery {
     /// The shared subscription it was chosen for, which wants it back if this session cannot
     /// complete it.
     pub(crate) group: Option<GroupId>,
+    /// Its place among the deliveries of the session.
+    pub(crate) position: u64,
+    pub(crate) record: DeliveryRecorded,
+    /// The store has answered that it has the record.
+    pub(crate) stored: bool,
+}
+
+/// What the store has of a delivery, or will have.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum DeliveryRecorded {
+    /// Nothing: the session ends with its connection.
+    Nothing,
+    /// A record with the message in it.
+    Inline,
+    /// A record that names the message.
+    Shared(MessageId),
+}
+
+impl Delivery {
+    /// Whether it is in memory only until the store has it.
+    pub(crate) fn is_recorded(&self) -> bool {
+        self.record != DeliveryRecorded::Nothing
+    }
+
+    /// Leaves the message to the store, if that has it.
+    pub(crate) fn unload(&mut self) {
+        if self.stored {
+            self.message = None;
+        }
+    }
+
+    /// The key of the record that has the message.
+    pub(crate) fn message_key(&self, session: SessionId) -> Key {
+        match self.record {
+            DeliveryRecorded::Shared(id) => Key::Message(id),
+            DeliveryRecorded::Inline | DeliveryRecorded::Nothing => {
+                Key::Delivery(session, self.position)
+            }
+        }
+    }
 }
 
 pub(crate) struct Session {
     pub(crate) generation: u32,
     pub(crate) client_id: ClientId,
+    /// What the store calls it, if it has anything of it.
+    pub(crate) id: Option<SessionId>,
     pub(crate) connection: Option<ConnectionKey>,
     /// How long it outlives its connection; 0 ends both together, `u32::MAX` is for ever.
     pub(crate) expiry_interval_seconds: u32,
@@ -70,6 +115,12 @@ pub(crate) struct Session {
     /// How many of them there were when the present connection came.
     pub(crate) received_before: u16,
     pub(crate) will: Option<Arc<Will>>,
+    /// Where the next delivery stands.
+    pub(crate) next_position: u64,
+    /// Exchanges whose next packet waits for the store, in the order in which it is to be sent.
+    pub(crate) gates: VecDeque<PacketIdentifier>,
+    /// What is being loaded for it.
+    pub(crate) load: Option<Box<[Wanted]>>,
     /// Retained messages still to be sent for new subscriptions.
     pub(crate) replays: VecDeque<Replay>,
     /// Those that wait until some of these are done; `None` is almost always.
@@ -82,15 +133,13 @@ pub(crate) struct Session {
     pub(crate) no_backpressure_until: Time,
 }
 
-/// How a message fared with a session's bounds.
+/// A delivery whose message is to be brought back from the store.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Enqueued {
-    /// It waits.
-    Waiting,
-    /// It waits, and the queue is more than half full.
-    NearlyFull,
-    /// There was no room.
-    Full,
+pub(crate) enum Wanted {
+    /// It waits, at this position.
+    InQueue(u64),
+    /// It is to be sent again.
+    InFlight(PacketIdentifier),
 }
 
 impl Session {
@@ -98,6 +147,7 @@ impl Session {
         Session {
             generation,
             client_id,
+            id: None,
             connection: None,
             expiry_interval_seconds: 0,
             disconnected_at: Time::ZERO,
@@ -115,6 +165,9 @@ impl Session {
             received: ReceivedIdentifiers::default(),
             received_before: 0,
             will: None,
+            next_position: 0,
+            gates: VecDeque::new(),
+            load: None,
             replays: VecDeque::new(),
             replay_requests: None,
             held_publishers: BTreeSet::new(),
@@ -126,6 +179,31 @@ impl Session {
     /// Whether it outlives its connection, so that what is in flight may be asked for again.
     pub(crate) fn is_persistent(&self) -> bool {
         self.expiry_interval_seconds > 0
+    }
+
+    /// What the store calls it, if what it gets is to be kept beyond its connection.
+    pub(crate) fn keeps(&self) -> Option<SessionId> {
+        self.id.filter(|_| self.is_persistent())
+    }
+
+    /// Whether the next packet of an exchange waits for the store.
+    pub(crate) fn is_gated(&mut self, id: PacketIdentifier) -> bool {
+        self.inflight
+            .get_mut(id)
+            .is_some_and(|exchange| exchange.gated)
+    }
+
+    /// Takes the next position.
+    pub(crate) fn take_position(&mut self) -> u64 {
+        self.next_position += 1;
+        self.next_position
+    }
+
+    /// The place in the queue of the delivery at a position.
+    pub(crate) fn place_in_queue(&self, position: u64) -> Option<usize> {
+        self.queue
+            .binary_search_by_key(&position, |delivery| delivery.position)
+            .ok()
     }
 
     /// When its will is due, while it has no connection.
@@ -178,31 +256,44 @@ impl Session {
         acknowledged
     }
 
-    pub(crate) fn enqueue(&mut self, delivery: Delivery, limits: &Limits) -> Enqueued {
-        let bytes = delivery.message.size_bytes() as u64;
-        let count = self.queue.len() as u64 + 1;
-        let total = self.queue_bytes + bytes;
-        let (most, most_bytes) = (
-            u64::from(limits.session_queue_messages),
-            limits.session_queue_bytes,
-        );
-        if count > most || total > most_bytes {
-            return Enqueued::Full;
-        }
-        self.queue.push_back(delivery);
-        self.queue_bytes = total;
-        if count * 2 > most || total * 2 > most_bytes {
-            Enqueued::NearlyFull
+    /// Whether a message of so many bytes may wait in it, too.
+    pub(crate) fn has_room_for(&self, bytes: u64, limits: &Limits) -> bool {
+        let (most, most_bytes) = self.bounds(limits);
+        (self.queue.len() as u64) < most && self.queue_bytes + bytes <= most_bytes
+    }
+
+    /// A session that outlives its connections waits on the disk.
+    pub(crate) fn bounds(&self, limits: &Limits) -> (u64, u64) {
+        if self.keeps().is_some() {
+            let messages = u64::from(limits.persistent_queue_messages);
+            (messages, limits.persistent_queue_bytes)
         } else {
-            Enqueued::Waiting
+            let messages = u64::from(limits.session_queue_messages);
+            (messages, limits.session_queue_bytes)
         }
+    }
+
+    /// Adds what [has room](Self::has_room_for). Returns whether it is so much that publishers
+    /// should wait a moment.
+    pub(crate) fn enqueue(&mut self, delivery: Delivery, limits: &Limits) -> bool {
+        self.queue_bytes += u64::from(delivery.size_bytes);
+        self.queue.push_back(delivery);
+        (self.queue.len() as u64) * 2 > u64::from(limits.session_queue_messages)
+            || self.queue_bytes * 2 > limits.session_queue_bytes
     }
 
     /// A delivery is no longer waiting and not in flight either: its bytes are free again.
     pub(crate) fn release_bytes(&mut self, delivery: &Delivery) {
         self.queue_bytes = self
             .queue_bytes
-            .saturating_sub(delivery.message.size_bytes() as u64);
+            .saturating_sub(u64::from(delivery.size_bytes));
+    }
+
+    /// Whether what waits in it may be in memory: its client is there, and it is not much.
+    pub(crate) fn may_hold(&self, limits: &Limits) -> bool {
+        self.connection.is_some()
+            && self.queue.len() as u64 <= u64::from(limits.session_queue_messages)
+            && self.queue_bytes <= limits.session_queue_bytes
     }
 
     /// Whether it has caught up so far that publishers need not be held back for it.

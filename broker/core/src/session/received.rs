@@ -1,7 +1,20 @@
 //! QoS 2 Packet Identifiers that a client has used and not released (section 4.3.3).
 
-use hashbrown::HashSet;
+use hashbrown::HashMap;
 use nexum_types::PacketIdentifier;
+
+/// What is known of a publication that was received.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Received {
+    /// Its identifier is here and nowhere else.
+    Here,
+    /// The record of its identifier, with the message, is on its way into the store.
+    Waiting,
+    /// As before, and its client has sent it again: PUBREC goes to whichever connection it has then.
+    AskedAgain,
+    /// The store has the record.
+    Stored,
+}
 
 /// Between PUBLISH and PUBREL an identifier is here, and a PUBLISH that repeats it is not routed
 /// again.
@@ -10,7 +23,7 @@ pub(crate) struct ReceivedIdentifiers {
     /// At most the broker's Receive Maximum on MQTT 5, at most 65,535 on 3.1.1. The keys are a
     /// client's own and two bytes long: it can slow itself down and nobody else, so the hasher
     /// needs no seed.
-    identifiers: HashSet<PacketIdentifier, foldhash::fast::FixedState>,
+    identifiers: HashMap<PacketIdentifier, Received, foldhash::fast::FixedState>,
 }
 
 impl ReceivedIdentifiers {
@@ -18,20 +31,25 @@ impl ReceivedIdentifiers {
         self.identifiers.len()
     }
 
-    /// False if it was there already: the message is a repetition.
-    pub(crate) fn insert(&mut self, id: PacketIdentifier) -> bool {
-        self.identifiers.insert(id)
+    pub(crate) fn insert(&mut self, id: PacketIdentifier, received: Received) {
+        self.identifiers.insert(id, received);
     }
 
-    pub(crate) fn contains(&self, id: PacketIdentifier) -> bool {
-        self.identifiers.contains(&id)
+    pub(crate) fn get_mut(&mut self, id: PacketIdentifier) -> Option<&mut Received> {
+        self.identifiers.get_mut(&id)
     }
 
-    /// False if it was not there.
-    pub(crate) fn remove(&mut self, id: PacketIdentifier) -> bool {
+    pub(crate) fn iter(&self) -> impl Iterator<Item = (PacketIdentifier, Received)> {
+        self.identifiers
+            .iter()
+            .map(|(id, received)| (*id, *received))
+    }
+
+    /// `None` if it was not there.
+    pub(crate) fn remove(&mut self, id: PacketIdentifier) -> Option<Received> {
         let removed = self.identifiers.remove(&id);
-        if removed && self.identifiers.is_empty() && self.identifiers.capacity() > 256 {
-            self.identifiers = HashSet::default();
+        if removed.is_some() && self.identifiers.is_empty() && self.identifiers.capacity() > 256 {
+            self.identifiers = HashMap::default();
         }
         removed
     }

@@ -1,12 +1,14 @@
 //! PUBACK, PUBREC, PUBREL and PUBCOMP from clients (sections 3.4 to 3.7 and 4.3).
 
 use nexum_codec::{Acknowledgement, AcknowledgementKind};
-use nexum_types::{ReasonCode, Time};
+use nexum_types::{PacketIdentifier, ReasonCode, Time};
 
 use super::Shard;
+use super::publish::Published;
 use crate::key::ConnectionKey;
 use crate::output::ProtocolError;
-use crate::session::{Acknowledged, Awaiting, Delivery};
+use crate::record::{ExchangeRecord, Key, Value};
+use crate::session::{Acknowledged, Awaiting, Delivery, Exchange};
 
 impl Shard {
     /// Ends a QoS 1 delivery, whatever its reason code ([MQTT-4.4.0-2]).
@@ -19,13 +21,15 @@ impl Shard {
     ) {
         let state = &mut self.sessions[session as usize];
         match state.complete(ack.packet_identifier, Awaiting::PubAck) {
-            Acknowledged::Completed(delivery) => self.on_completed(session, delivery, now),
+            Acknowledged::Completed(exchange) => {
+                self.on_completed(session, ack.packet_identifier, exchange, now);
+            }
             Acknowledged::Mismatch => {
                 self.on_protocol_error(key, ProtocolError::AcknowledgementMismatch, now);
             }
             // It may be of an exchange that an earlier connection completed, or that went to
             // another member of a shared subscription.
-            Acknowledged::Unknown | Acknowledged::Received(_) => {}
+            Acknowledged::Unknown | Acknowledged::Received { .. } => {}
         }
     }
 
@@ -45,12 +49,19 @@ impl Shard {
         };
         match acknowledged {
             // [MQTT-4.9.0-2]: an error ends the exchange and gives the quota back.
-            Acknowledged::Completed(delivery) => self.on_completed(session, delivery, now),
+            Acknowledged::Completed(exchange) => {
+                self.on_completed(session, ack.packet_identifier, exchange, now);
+            }
             // [MQTT-4.3.3-4] [MQTT3-4.3.3-1]
-            Acknowledged::Received(delivery) => {
+            Acknowledged::Received { delivery } => {
                 if let Some(delivery) = delivery {
-                    self.sessions[session as usize].release_bytes(&delivery);
+                    let is_gated = self.on_released(session, id, &delivery);
                     self.on_group_delivery_settled(session, &delivery, now);
+                    if is_gated {
+                        return;
+                    }
+                } else if self.sessions[session as usize].is_gated(id) {
+                    return;
                 }
                 let kind = AcknowledgementKind::PubRel;
                 self.send_acknowledgement(key.index, kind, id, ReasonCode::Success);
@@ -74,14 +85,30 @@ impl Shard {
         key: ConnectionKey,
         session: u32,
         ack: &Acknowledgement<'_>,
+        now: Time,
     ) {
         let id = ack.packet_identifier;
-        let reason = if self.sessions[session as usize].received.remove(id) {
-            ReasonCode::Success
-        } else {
-            ReasonCode::PacketIdentifierNotFound
+        let was_there = self.sessions[session as usize]
+            .received
+            .get_mut(id)
+            .is_some();
+        let kind = AcknowledgementKind::PubComp;
+        if !was_there {
+            let reason = ReasonCode::PacketIdentifierNotFound;
+            return self.send_acknowledgement(key.index, kind, id, reason);
+        }
+        // The client uses the identifier again after PUBCOMP; if the store had it still after a
+        // crash, what comes under it would be taken for a repetition.
+        let mut published = Published {
+            matched: true,
+            ..Published::default()
         };
-        self.send_acknowledgement(key.index, AcknowledgementKind::PubComp, id, reason);
+        let receipt = self.next_receipt(key);
+        if self.forget_received(session, id) {
+            published.receipts = 1;
+            self.journal.waiters().receipts.push(receipt);
+        }
+        self.owe(key, kind, id, published, now);
     }
 
     pub(super) fn on_pubcomp(
@@ -93,17 +120,43 @@ impl Shard {
     ) {
         let state = &mut self.sessions[session as usize];
         match state.complete(ack.packet_identifier, Awaiting::PubComp) {
-            Acknowledged::Completed(delivery) => self.on_completed(session, delivery, now),
+            Acknowledged::Completed(exchange) => {
+                self.on_completed(session, ack.packet_identifier, exchange, now);
+            }
             Acknowledged::Mismatch => {
                 self.on_protocol_error(key, ProtocolError::AcknowledgementMismatch, now);
             }
-            Acknowledged::Unknown | Acknowledged::Received(_) => {}
+            Acknowledged::Unknown | Acknowledged::Received { .. } => {}
         }
     }
 
+    /// The client has the message of a QoS 2 delivery. Returns whether the store has to know before
+    /// PUBREL leaves: sent again after it, the message would come twice.
+    fn on_released(&mut self, session: u32, id: PacketIdentifier, delivery: &Delivery) -> bool {
+        let state = &mut self.sessions[session as usize];
+        state.release_bytes(delivery);
+        let Some(session_id) = state.id.filter(|_| delivery.is_recorded()) else {
+            return false;
+        };
+        if let Some(exchange) = state.inflight.get_mut(id) {
+            exchange.recorded = true;
+            exchange.gated = true;
+        }
+        let record = ExchangeRecord {
+            position: delivery.position,
+            released: true,
+        };
+        self.forget_delivery(session, delivery);
+        let key = Key::Exchange(session_id, id);
+        self.journal.put(key, Value::Exchange(record));
+        self.gate(session, id);
+        true
+    }
+
     /// An exchange is over: its bytes are free, and the next may begin.
-    fn on_completed(&mut self, session: u32, delivery: Option<Delivery>, now: Time) {
-        if let Some(delivery) = delivery {
+    fn on_completed(&mut self, session: u32, id: PacketIdentifier, exchange: Exchange, now: Time) {
+        self.forget_exchange(session, id, &exchange);
+        if let Some(delivery) = exchange.delivery {
             self.sessions[session as usize].release_bytes(&delivery);
             self.on_group_delivery_settled(session, &delivery, now);
         }

@@ -1,6 +1,7 @@
 //! CONNECT to CONNACK: admission, takeover, resumption (sections 3.1 and 3.2).
 
 use std::hash::BuildHasher;
+use std::sync::Arc;
 use std::time::Duration;
 
 use nexum_codec::{ConnAck, ConnAckProperties, Connect, DecodeError, Packet};
@@ -14,6 +15,7 @@ use crate::connection::{ConnectionState, Holds};
 use crate::key::ConnectionKey;
 use crate::origin::{AuthenticationOutcome, ConnectionOrigin, Credentials, ExchangeStep};
 use crate::output::{DisconnectCause, Event, Output};
+use crate::record::{Key, Value};
 use crate::session::Session;
 use crate::session::inflight::MOST_OPEN;
 use crate::topic_alias::OutboundAliases;
@@ -189,6 +191,7 @@ impl Shard {
             let cause = DisconnectCause::Refused(ReasonCode::PacketTooLarge);
             return self.end_connection(key, cause, now);
         }
+        let changes = self.journal.changes();
         let existing = self.clients.get(admission.client_id.as_str()).copied();
         if let Some(session) = existing
             && let Some(old) = self.sessions[session as usize].connection
@@ -208,6 +211,11 @@ impl Shard {
         }
         let session = match resumed {
             Some(session) => session,
+            // A session that outlives its connection is a promise, too.
+            None if self.journal.is_refusing() && agreed.session_expiry_interval_seconds > 0 => {
+                let client_id = admission.client_id.as_str();
+                return self.refuse(key, client_id, ReasonCode::QuotaExceeded, now);
+            }
             None if self.sessions.len() * usize::from(self.shards)
                 >= self.limits.maximum_sessions as usize =>
             {
@@ -217,6 +225,12 @@ impl Shard {
             None => self.begin_session(&admission.client_id),
         };
         let session_present = resumed.is_some();
+        let expiry = agreed.session_expiry_interval_seconds;
+        if self.sessions[session as usize].id.is_none() && expiry > 0 {
+            let id = self.take_session_id();
+            self.sessions[session as usize].id = Some(id);
+            self.session_ids.insert(id, session);
+        }
         let state = &mut self.sessions[session as usize];
         state.connection = Some(key);
         state.expiry_interval_seconds = agreed.session_expiry_interval_seconds;
@@ -230,7 +244,17 @@ impl Shard {
         // [MQTT-4.4.0-1] [MQTT3-4.4.0-1]
         state.resend_from = (!state.inflight.is_empty()).then_some(0);
         // [MQTT-3.1.3-9]: a will that waited for its delay is gone with this.
-        state.will.clone_from(&admission.will);
+        let had_will = std::mem::replace(&mut state.will, admission.will.clone()).is_some();
+        if let Some(id) = state.id {
+            match &admission.will {
+                Some(will) => self
+                    .journal
+                    .put(Key::Will(id), Value::Will(Arc::clone(will))),
+                None if had_will => self.journal.delete(Key::Will(id)),
+                None => {}
+            }
+        }
+        self.record_session(session);
         let connection = &mut self.connections[key.index as usize];
         connection.state = ConnectionState::Connected { session };
         connection.keep_alive_seconds = agreed.keep_alive_seconds;
@@ -249,6 +273,9 @@ impl Shard {
         self.connections[key.index as usize]
             .outbound
             .append_bytes(&mut self.pool, &self.encoded);
+        if self.journal.changes() > changes && !self.journal.is_refusing() {
+            self.cork(key);
+        }
         self.list_for_transmit(key.index);
         self.event(Event::Connected {
             client_id: admission.client_id.shared(),

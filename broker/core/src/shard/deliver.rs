@@ -1,17 +1,18 @@
 //! From a publication to one subscriber: sent, or waiting, and sent when there is room.
 
-use nexum_codec::PublishDelivery;
-use nexum_types::{Message, QoS, Time};
+use nexum_codec::{AcknowledgementKind, PublishDelivery};
+use nexum_types::{Message, PacketIdentifier, QoS, ReasonCode, Time};
 
 use super::Shard;
 use super::publish::Publication;
 use super::put_out::{Form, publish_delivery};
 use crate::counters::DropReason;
 use crate::key::ConnectionKey;
+use crate::limits::QueueOverflow;
 use crate::output::Event;
-use crate::peer::Publisher;
-use crate::record::SubscriptionIdentifierList;
-use crate::session::{Awaiting, Delivery, Enqueued, Exchange};
+use crate::peer::NotKept;
+use crate::record::{ExchangeRecord, Key, SubscriptionIdentifierList, Value};
+use crate::session::{Acknowledged, Awaiting, Delivery, DeliveryRecorded, Exchange};
 use crate::shared_subscription::GroupId;
 use crate::subscription::{Subscriber, Subscription};
 
@@ -132,30 +133,28 @@ impl Shard {
                 return self.counters.drop_message(DropReason::TooLargeForClient);
             }
             let state = &mut self.sessions[session as usize];
-            let bytes = (parts.topic.as_str().len() + parts.payload.len()) as u64;
-            let delivery = if state.is_persistent() || terms.group.is_some() {
-                if state.queue_bytes + bytes > self.limits.session_queue_bytes {
-                    self.counters.drop_message(DropReason::QueueFull);
-                    return self.report_overflow(session, DropReason::QueueFull);
+            if state.is_persistent() || terms.group.is_some() {
+                let bytes = (parts.topic.as_str().len() + parts.payload.len()) as u64;
+                if state.queue_bytes + bytes > state.bounds(&self.limits).1 {
+                    return self.on_session_full(session, publication);
                 }
-                let delivery = owned_delivery(terms, qos, retain, publication);
-                state.queue_bytes += delivery.message.size_bytes() as u64;
-                Some(delivery)
+                if !self.may_keep(session, publication) {
+                    return;
+                }
+                let delivery = self.owned_delivery(session, terms, qos, retain, publication);
+                self.begin_delivery(session, key, delivery, publication, now);
             } else {
-                None
-            };
-            let id = state.inflight.begin(Exchange {
-                awaiting: awaiting(qos),
-                delivery,
-            });
-            state.quota_used += 1;
-            let form = Form {
-                delivery: publish_delivery(qos, id),
-                dup: false,
-                retain,
-                identifiers: terms.identifiers,
-            };
-            self.put_out(key.index, &form, publication, now);
+                let exchange = Exchange::volatile(awaiting(qos), None);
+                let id = state.inflight.begin(exchange);
+                state.quota_used += 1;
+                let form = Form {
+                    delivery: publish_delivery(qos, id),
+                    dup: false,
+                    retain,
+                    identifiers: terms.identifiers,
+                };
+                self.put_out(key.index, &form, publication, now);
+            }
         }
         if (pending + parts.payload.len()) * 2 > most {
             self.hold_publisher(session, publication.source, now);
@@ -191,29 +190,134 @@ impl Shard {
         publication: &mut Publication<'_>,
         now: Time,
     ) {
-        let delivery = owned_delivery(terms, qos, retain, publication);
-        self.enqueue(session, delivery, publication.source, now);
+        let bytes = publication.message().size_bytes() as u64;
+        if !self.make_room(session, bytes) {
+            return self.on_session_full(session, publication);
+        }
+        if !self.may_keep(session, publication) {
+            return;
+        }
+        let mut delivery = self.owned_delivery(session, terms, qos, retain, publication);
+        self.record_delivery(session, &mut delivery, publication, None);
+        if self.sessions[session as usize].enqueue(delivery, &self.limits) {
+            self.hold_publisher(session, publication.source, now);
+        }
     }
 
-    pub(super) fn enqueue(
-        &mut self,
-        session: u32,
-        delivery: Delivery,
-        source: Option<Publisher>,
-        now: Time,
-    ) {
-        let state = &mut self.sessions[session as usize];
-        match state.enqueue(delivery, &self.limits) {
-            Enqueued::Waiting => {}
-            Enqueued::NearlyFull => self.hold_publisher(session, source, now),
-            Enqueued::Full => {
+    /// Whether a session may be given something now: what it would have to keep must not be what
+    /// the store refuses. What nobody could be told of is kept all the same, and stored later.
+    fn may_keep(&mut self, session: u32, publication: &mut Publication<'_>) -> bool {
+        let refuses = self.journal.is_refusing()
+            && publication.source.is_some()
+            && self.sessions[session as usize].keeps().is_some();
+        if refuses {
+            publication.refused = Some(NotKept::StoreRefuses);
+            self.counters.drop_message(DropReason::StoreRefuses);
+            self.report_overflow(session, DropReason::StoreRefuses);
+        }
+        !refuses
+    }
+
+    /// Whether a message of so many bytes may wait in a session; older ones may have to go for it.
+    fn make_room(&mut self, session: u32, bytes: u64) -> bool {
+        loop {
+            let state = &mut self.sessions[session as usize];
+            if state.has_room_for(bytes, &self.limits) {
+                return true;
+            }
+            let drops_oldest = state.keeps().is_some()
+                && self.limits.persistent_queue_overflow == QueueOverflow::DropOldest
+                && bytes <= self.limits.persistent_queue_bytes
+                // What is on its way into the store cannot be taken back in time.
+                && state.queue.front().is_some_and(|oldest| oldest.stored);
+            if !drops_oldest {
+                return false;
+            }
+            if let Some(oldest) = state.queue.pop_front() {
+                state.release_bytes(&oldest);
+                self.forget_delivery(session, &oldest);
                 self.counters.drop_message(DropReason::QueueFull);
                 self.report_overflow(session, DropReason::QueueFull);
             }
         }
     }
 
-    fn report_overflow(&mut self, session: u32, reason: DropReason) {
+    fn on_session_full(&mut self, session: u32, publication: &mut Publication<'_>) {
+        let refuses = self.limits.persistent_queue_overflow == QueueOverflow::Refuse;
+        if refuses && self.sessions[session as usize].keeps().is_some() {
+            publication.refused = Some(NotKept::SessionFull);
+        }
+        self.counters.drop_message(DropReason::QueueFull);
+        self.report_overflow(session, DropReason::QueueFull);
+    }
+
+    fn owned_delivery(
+        &mut self,
+        session: u32,
+        terms: Terms<'_>,
+        qos: QoS,
+        retain: bool,
+        publication: &mut Publication<'_>,
+    ) -> Delivery {
+        let message = publication.message();
+        Delivery {
+            size_bytes: message.size_bytes() as u32,
+            message: Some(message),
+            qos,
+            retain,
+            subscription_identifiers: SubscriptionIdentifierList::from_slice(terms.identifiers),
+            group: terms.group,
+            position: self.sessions[session as usize].take_position(),
+            record: DeliveryRecorded::Nothing,
+            stored: false,
+        }
+    }
+
+    /// Gives a new delivery a Packet Identifier and sends it, at once or as soon as it is stored: a
+    /// client remembers the identifier of a QoS 2 delivery, so the broker must not forget it.
+    pub(super) fn begin_delivery(
+        &mut self,
+        session: u32,
+        key: ConnectionKey,
+        mut delivery: Delivery,
+        publication: &mut Publication<'_>,
+        now: Time,
+    ) {
+        let state = &mut self.sessions[session as usize];
+        state.quota_used += 1;
+        let (qos, retain, position) = (delivery.qos, delivery.retain, delivery.position);
+        let identifiers = delivery.subscription_identifiers.clone();
+        let id = state.inflight.begin(Exchange {
+            position,
+            ..Exchange::volatile(awaiting(qos), None)
+        });
+        self.record_delivery(session, &mut delivery, publication, Some(id));
+        let state = &mut self.sessions[session as usize];
+        // Nobody asks again for what ends with the connection.
+        let is_kept = state.is_persistent() || delivery.group.is_some();
+        if is_kept {
+            state.queue_bytes += u64::from(delivery.size_bytes);
+        }
+        let is_gated = delivery.is_recorded()
+            && (qos == QoS::ExactlyOnce || publication.joint || !state.gates.is_empty());
+        if let Some(exchange) = state.inflight.get_mut(id) {
+            exchange.gated = is_gated;
+            exchange.sent = !is_gated;
+            exchange.delivery = is_kept.then_some(delivery);
+        }
+        if is_gated {
+            return self.gate(session, id);
+        }
+        let form = Form {
+            delivery: publish_delivery(qos, id),
+            dup: false,
+            retain,
+            identifiers: &identifiers,
+        };
+        self.put_out(key.index, &form, publication, now);
+    }
+
+    pub(super) fn report_overflow(&mut self, session: u32, reason: DropReason) {
         let state = &mut self.sessions[session as usize];
         if !std::mem::replace(&mut state.overflowing, true) {
             let client_id = state.client_id.shared();
@@ -268,11 +372,18 @@ impl Shard {
             return self.resend_one(session, key, from, now);
         }
         let mut went_on = false;
+        // What is on its way into the store is sent when it is there.
         if state.quota_used < state.quota
-            && let Some(delivery) = state.queue.pop_front()
+            && let Some(next) = state.queue.front()
+            && (next.stored || !next.is_recorded())
         {
-            self.send_from_queue(session, key, delivery, now);
-            went_on = true;
+            if next.message.is_none() {
+                self.load_for_session(session);
+            } else if let Some(delivery) = state.queue.pop_front() {
+                self.load_ahead(session);
+                self.send_from_queue(session, key, delivery, now);
+                went_on = true;
+            }
         }
         // A walk that let others go first goes on at the next timeout, whatever else happens to
         // its session meanwhile: a client must not be able to hasten it.
@@ -286,62 +397,153 @@ impl Shard {
     }
 
     fn send_from_queue(&mut self, session: u32, key: ConnectionKey, delivery: Delivery, now: Time) {
+        let Some(message) = &delivery.message else {
+            return;
+        };
         // [MQTT-3.3.2-5]
-        let unfit = if delivery.message.is_expired(now) {
+        let unfit = if message.is_expired(now) {
             Some(DropReason::Expired)
         } else {
             let identifiers = &delivery.subscription_identifiers;
-            let fits = self.fits_client(
-                key.index,
-                &delivery.message.parts(),
-                delivery.qos,
-                identifiers,
-                now,
-            );
+            let fits =
+                self.fits_client(key.index, &message.parts(), delivery.qos, identifiers, now);
             (!fits).then_some(DropReason::TooLargeForClient)
         };
         if let Some(reason) = unfit {
             self.sessions[session as usize].release_bytes(&delivery);
+            self.forget_delivery(session, &delivery);
+            self.on_group_delivery_settled(session, &delivery, now);
             return self.counters.drop_message(reason);
         }
-        self.send_delivery(session, key, delivery, now);
+        self.send_waiting(session, key, delivery, now);
     }
 
-    /// Sends a delivery whose bytes the session counts, under a new Packet Identifier.
-    pub(super) fn send_delivery(
-        &mut self,
-        session: u32,
-        key: ConnectionKey,
-        delivery: Delivery,
-        now: Time,
-    ) {
-        let state = &mut self.sessions[session as usize];
-        let message = std::sync::Arc::clone(&delivery.message);
-        let mut publication = Publication::of_message(&message);
-        let (qos, retain) = (delivery.qos, delivery.retain);
-        let identifiers = delivery.subscription_identifiers.clone();
-        let publish_delivery = if qos == QoS::AtMostOnce {
-            state.release_bytes(&delivery);
-            PublishDelivery::AtMostOnce
-        } else {
-            let kept = state.is_persistent() || delivery.group.is_some();
-            if !kept {
-                state.release_bytes(&delivery);
-            }
-            let exchange = Exchange {
-                awaiting: awaiting(qos),
-                delivery: kept.then_some(delivery),
-            };
-            state.quota_used += 1;
-            publish_delivery(qos, state.inflight.begin(exchange))
+    /// Loads the next batch while the present one is being sent.
+    fn load_ahead(&mut self, session: u32) {
+        const AHEAD: usize = 256;
+        let state = &self.sessions[session as usize];
+        if state.load.is_none()
+            && state
+                .queue
+                .get(AHEAD)
+                .is_some_and(|delivery| delivery.message.is_none())
+        {
+            self.load_for_session(session);
+        }
+    }
+
+    /// Sends a delivery that has waited, under a new Packet Identifier.
+    fn send_waiting(&mut self, session: u32, key: ConnectionKey, delivery: Delivery, now: Time) {
+        let Some(message) = delivery.message.clone() else {
+            return;
         };
+        let state = &mut self.sessions[session as usize];
+        let (qos, retain, position) = (delivery.qos, delivery.retain, delivery.position);
+        let identifiers = delivery.subscription_identifiers.clone();
+        let is_kept = state.is_persistent() || delivery.is_recorded() || delivery.group.is_some();
+        let recorded = state.id.filter(|_| delivery.is_recorded());
+        if !is_kept {
+            state.release_bytes(&delivery);
+        }
+        state.quota_used += 1;
+        let gated = recorded.is_some() && (qos == QoS::ExactlyOnce || !state.gates.is_empty());
+        let id = state.inflight.begin(Exchange {
+            awaiting: awaiting(qos),
+            delivery: is_kept.then_some(delivery),
+            position,
+            recorded: recorded.is_some(),
+            gated,
+            sent: !gated,
+        });
+        if let Some(session_id) = recorded {
+            let record = ExchangeRecord {
+                position,
+                released: false,
+            };
+            let key = Key::Exchange(session_id, id);
+            self.journal.put(key, Value::Exchange(record));
+        }
+        if gated {
+            return self.gate(session, id);
+        }
+        if let Some(exchange) = self.sessions[session as usize].inflight.get_mut(id)
+            && let Some(delivery) = &mut exchange.delivery
+        {
+            delivery.unload();
+        }
         let form = Form {
-            delivery: publish_delivery,
+            delivery: publish_delivery(qos, id),
             dup: false,
             retain,
             identifiers: &identifiers,
         };
+        let mut publication = Publication::of_message(&message);
         self.put_out(key.index, &form, &mut publication, now);
+    }
+
+    /// The store has what the next packet of an exchange waited for.
+    pub(super) fn send_ungated(&mut self, session: u32, id: PacketIdentifier, now: Time) {
+        let state = &mut self.sessions[session as usize];
+        let Some(key) = state.connection else {
+            return;
+        };
+        let position = state.inflight.position(id);
+        if let (Some(from), Some(position)) = (state.resend_from, position)
+            && position >= from
+        {
+            // The walk comes to it.
+            return;
+        }
+        let Some(exchange) = state.inflight.get_mut(id) else {
+            return;
+        };
+        if exchange.awaiting == Awaiting::PubComp {
+            let kind = AcknowledgementKind::PubRel;
+            return self.send_acknowledgement(key.index, kind, id, ReasonCode::Success);
+        }
+        if exchange.sent {
+            return;
+        }
+        let Some(delivery) = &mut exchange.delivery else {
+            return;
+        };
+        let Some(message) = delivery.message.clone() else {
+            // Its client left and came back meanwhile: it is loaded and sent as what is sent again.
+            state.resend_from = position;
+            return self.pump(session, now);
+        };
+        exchange.sent = true;
+        delivery.unload();
+        let form = Form {
+            delivery: publish_delivery(delivery.qos, id),
+            dup: false,
+            retain: delivery.retain,
+            identifiers: &delivery.subscription_identifiers.clone(),
+        };
+        self.put_out(
+            key.index,
+            &form,
+            &mut Publication::of_message(&message),
+            now,
+        );
+    }
+
+    /// As if the client had completed the exchange.
+    pub(super) fn abandon_exchange(
+        &mut self,
+        session: u32,
+        id: PacketIdentifier,
+        awaiting: Awaiting,
+    ) -> Option<Delivery> {
+        let state = &mut self.sessions[session as usize];
+        let Acknowledged::Completed(exchange) = state.complete(id, awaiting) else {
+            return None;
+        };
+        if let Some(delivery) = &exchange.delivery {
+            state.release_bytes(delivery);
+        }
+        self.forget_exchange(session, id, &exchange);
+        exchange.delivery
     }
 
     /// [MQTT-4.4.0-1] [MQTT3-4.4.0-1]: with the original Packet Identifiers and DUP, in the order
@@ -355,62 +557,62 @@ impl Shard {
         if state.quota_used >= state.quota {
             return false;
         }
+        if exchange.gated {
+            // It goes on when the store has what this waits for.
+            return false;
+        }
         let awaiting = exchange.awaiting;
         let delivery = exchange.delivery.clone();
+        if delivery.as_ref().is_some_and(|it| it.message.is_none()) {
+            self.load_for_session(session);
+            return false;
+        }
+        let dup = exchange.sent;
         state.resend_from = Some(position + 1);
         state.quota_used += 1;
         match (awaiting, delivery) {
             (Awaiting::PubComp, _) => {
-                let kind = nexum_codec::AcknowledgementKind::PubRel;
-                self.send_acknowledgement(key.index, kind, id, nexum_types::ReasonCode::Success);
+                let kind = AcknowledgementKind::PubRel;
+                self.send_acknowledgement(key.index, kind, id, ReasonCode::Success);
             }
             // It was begun when the session was not to outlive its connection.
             (Awaiting::PubAck | Awaiting::PubRec, None) => {
-                self.sessions[session as usize].complete(id, awaiting);
+                self.abandon_exchange(session, id, awaiting);
             }
             (Awaiting::PubAck | Awaiting::PubRec, Some(delivery)) => {
-                let parts = delivery.message.parts();
+                let Some(message) = &delivery.message else {
+                    return false;
+                };
+                let parts = message.parts();
                 let identifiers = &delivery.subscription_identifiers;
                 if !self.fits_client(key.index, &parts, delivery.qos, identifiers, now) {
                     // [MQTT-3.1.2-25]: the client takes less than on its last connection; as if it
                     // had completed the exchange.
                     self.counters.drop_message(DropReason::TooLargeForClient);
-                    let state = &mut self.sessions[session as usize];
-                    state.complete(id, awaiting);
-                    state.release_bytes(&delivery);
+                    self.abandon_exchange(session, id, awaiting);
                     self.on_group_delivery_settled(session, &delivery, now);
                     return true;
                 }
-                let mut publication = Publication::of_message(&delivery.message);
                 let form = Form {
                     delivery: publish_delivery(delivery.qos, id),
-                    dup: true,
+                    dup,
                     retain: delivery.retain,
                     identifiers,
                 };
-                self.put_out(key.index, &form, &mut publication, now);
+                self.put_out(key.index, &form, &mut Publication::of_message(message), now);
+                if let Some(exchange) = self.sessions[session as usize].inflight.get_mut(id) {
+                    exchange.sent = true;
+                    if let Some(delivery) = &mut exchange.delivery {
+                        delivery.unload();
+                    }
+                }
             }
         }
         true
     }
 }
 
-fn owned_delivery(
-    terms: Terms<'_>,
-    qos: QoS,
-    retain: bool,
-    publication: &mut Publication<'_>,
-) -> Delivery {
-    Delivery {
-        message: publication.message(),
-        qos,
-        retain,
-        subscription_identifiers: SubscriptionIdentifierList::from_slice(terms.identifiers),
-        group: terms.group,
-    }
-}
-
-fn awaiting(qos: QoS) -> Awaiting {
+pub(super) fn awaiting(qos: QoS) -> Awaiting {
     match qos {
         QoS::ExactlyOnce => Awaiting::PubRec,
         QoS::AtMostOnce | QoS::AtLeastOnce => Awaiting::PubAck,

@@ -1,18 +1,21 @@
 //! How connections and sessions end, and what becomes of their wills.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use nexum_codec::{Disconnect, Packet, UserProperties};
 use nexum_types::{MessageParts, ProtocolVersion, ReasonCode, Time, TopicName};
 
 use super::Shard;
+use super::promise::Then;
 use super::publish::Publication;
 use super::timers::{FARTHEST_TIMER, Timer};
 use crate::connection::{ConnectionState, Holds};
 use crate::counters::DropReason;
 use crate::key::{ConnectionKey, SessionKey};
 use crate::output::{DisconnectCause, Event, Output, ProtocolError};
-use crate::record::Will;
+use crate::record::{Key, SessionId, Will};
+use crate::session::Received;
 use crate::subscription::Subscriber;
 use crate::unhandled::Unhandled;
 
@@ -36,8 +39,10 @@ impl Shard {
                 interval.min(self.limits.maximum_session_expiry_seconds);
         }
         // [MQTT-3.14.4-3] [MQTT3-3.14.4-3]: 0x00 discards the will, any other reason does not.
-        if disconnect.reason_code == ReasonCode::Success {
-            state.will = None;
+        if disconnect.reason_code == ReasonCode::Success && state.will.take().is_some() {
+            if let Some(id) = state.id {
+                self.journal.delete(Key::Will(id));
+            }
         }
         self.end_connection(key, DisconnectCause::ByClient(disconnect.reason_code), now);
     }
@@ -67,6 +72,12 @@ impl Shard {
         connection.holds = Holds::default();
         connection.unhandled = Unhandled::default();
         connection.owed.clear();
+        connection.owed_pubacks = 0;
+        if connection.corks > 0 {
+            // What it was to be told only when it is stored it is not told now.
+            connection.corks = 0;
+            connection.outbound.clear(&mut self.pool);
+        }
         let address = connection.origin.address;
         if !was_lost {
             self.outputs.push_back(Output::Close { connection: key });
@@ -91,6 +102,7 @@ impl Shard {
             | DisconnectCause::AuthenticationTimeout
             | DisconnectCause::Refused(_)
             | DisconnectCause::TakenOver
+            | DisconnectCause::Unstored
             | DisconnectCause::Administrative(_)
             | DisconnectCause::ShuttingDown => String::new(),
         };
@@ -118,6 +130,13 @@ impl Shard {
         state.connection = None;
         state.disconnected_at = now;
         state.resend_from = None;
+        state.load = None;
+        for delivery in &mut state.queue {
+            delivery.unload();
+        }
+        for delivery in state.inflight.deliveries_mut() {
+            delivery.unload();
+        }
         let key = SessionKey {
             index: session,
             generation: state.generation,
@@ -132,6 +151,7 @@ impl Shard {
         if expiry == 0 {
             return self.end_session(session, now);
         }
+        self.record_session(session);
         // [MQTT-3.1.3-9]: after the delay or at the end of the session, whichever is first.
         let will = self.sessions[session as usize].will.as_ref();
         if will.is_some_and(|will| will.delay_interval_seconds == 0) {
@@ -142,7 +162,7 @@ impl Shard {
 
     /// Has an absent session looked at when its will or its end is due. A session has one timer that
     /// counts, however often its client comes and goes, and none that reaches further than a minute.
-    fn watch_absence(&mut self, key: SessionKey, now: Time) {
+    pub(super) fn watch_absence(&mut self, key: SessionKey, now: Time) {
         let Some(session) = self.session_by_key(key) else {
             return;
         };
@@ -185,6 +205,7 @@ impl Shard {
     pub(super) fn end_session(&mut self, session: u32, now: Time) {
         self.publish_will(session, now);
         self.end_memberships(session, now);
+        self.forget_session(session);
         let ended = self.sessions.remove(session as usize);
         self.clients.remove(&ended.client_id);
         for filter in &ended.subscriptions {
@@ -195,11 +216,55 @@ impl Shard {
         }
     }
 
+    /// Deletes what the store has of a session, itself first: what a crash leaves of the rest
+    /// belongs to nobody.
+    fn forget_session(&mut self, session: u32) {
+        let state = &mut self.sessions[session as usize];
+        let Some(id) = state.id else {
+            return;
+        };
+        self.session_ids.remove(&id);
+        self.journal.delete(Key::Session(id));
+        let queue = std::mem::take(&mut state.queue);
+        let exchanges = state.inflight.extract(|_| true);
+        for (packet, received) in state.received.iter() {
+            if received != Received::Here {
+                self.journal.delete(Key::Received(id, packet));
+            }
+        }
+        for filter in &state.subscriptions {
+            let filter = Arc::from(self.index.filter_text(*filter));
+            self.journal.delete(Key::Subscription(id, filter));
+        }
+        for delivery in &queue {
+            self.forget_delivery(session, delivery);
+            self.journal.divide();
+        }
+        self.sessions[session as usize].queue = queue;
+        for (packet, exchange) in &exchanges {
+            self.forget_exchange(session, *packet, exchange);
+        }
+        self.journal.divide();
+    }
+
     fn publish_will(&mut self, session: u32, now: Time) {
         let Some(will) = self.sessions[session as usize].will.take() else {
             return;
         };
         self.counters.wills_published += 1;
+        let id = self.sessions[session as usize].id;
+        self.publish_that_will(&will, Some(session), id, now);
+    }
+
+    /// Its record is deleted when everybody who keeps the message has it: a crash may repeat a will,
+    /// and does not lose it.
+    pub(super) fn publish_that_will(
+        &mut self,
+        will: &Will,
+        session: Option<u32>,
+        id: Option<SessionId>,
+        now: Time,
+    ) {
         let Will {
             topic,
             properties,
@@ -207,7 +272,7 @@ impl Shard {
             qos,
             retain,
             ..
-        } = &*will;
+        } = will;
         let Ok(topic) = TopicName::new(topic) else {
             return;
         };
@@ -224,7 +289,12 @@ impl Shard {
             expires_at,
         };
         let mut publication = Publication::new(parts);
-        publication.publisher = Some(session);
-        self.publish(&mut publication, None, now);
+        publication.publisher = session;
+        let receipt = id.map(|id| self.promise(Then::ForgetWill(id)));
+        publication.receipt = receipt;
+        let published = self.publish(&mut publication, now);
+        if let Some(receipt) = receipt {
+            self.await_promise(receipt, published.receipts, None, now);
+        }
     }
 }

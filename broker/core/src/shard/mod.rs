@@ -7,7 +7,8 @@
 //! The files beside this one are its transitions, each by its subject: `receive` (bytes to
 //! packets), `connect`, `authenticate`, `publish` (the one routing path), `deliver` (to one
 //! session), `put_out` (its bytes), `backpressure`, `acknowledge`, `subscribe`, `shared`, `replay`
-//! (retained messages for new subscriptions), `ending` (of connections and sessions, with wills),
+//! (retained messages for new subscriptions), `keep`, `promise` and `load` (what the store has, or is
+//! to have), `restore` (from it), `ending` (of connections and sessions, with wills),
 //! `peers` (other shards) and `timers`.
 
 mod acknowledge;
@@ -16,12 +17,16 @@ mod backpressure;
 mod connect;
 mod deliver;
 mod ending;
+mod keep;
+mod load;
 mod peers;
+mod promise;
 mod publish;
 mod put_out;
 mod receive;
 mod replay;
 mod residue;
+mod restore;
 mod shared;
 mod subscribe;
 #[cfg(test)]
@@ -39,12 +44,14 @@ use slab::Slab;
 
 use crate::connection::{Connection, Holds};
 use crate::counters::{Counters, Gauges};
+use crate::journal::{Journal, Waiters};
 use crate::key::{ConnectionKey, SessionKey, ShardId};
 use crate::limits::Limits;
 use crate::origin::ConnectionOrigin;
 use crate::outbound_buffer::BufferPool;
 use crate::output::{ConnectionLoss, DisconnectCause, Event, Input, Output};
-use crate::peer::{PeerBatch, PeerMessage};
+use crate::peer::{NotKept, PeerBatch, PeerMessage, Receipt};
+use crate::record::{MessageId, SessionId};
 use crate::replay::Overtaken;
 use crate::retained::RetainedStore;
 use crate::route_cache::RouteCache;
@@ -55,7 +62,9 @@ use crate::subscription_index::{FilterId, SubscriptionIndex};
 use crate::timer_wheel::TimerWheel;
 
 pub(crate) use authenticate::Exchange;
+use load::LoadFor;
 use peers::PendingSubscribe;
+use promise::Promise;
 use put_out::Templates;
 use replay::RemoteReplay;
 use timers::Timer;
@@ -119,6 +128,20 @@ pub struct Shard {
     seed: u64,
     shutting_down: bool,
     authentication_methods: Arc<[Box<str>]>,
+    journal: Journal,
+    promises: Slab<Promise>,
+    /// A joint publication whose acknowledgement is not owed yet.
+    pending_joint: Option<(Receipt, u16, Option<NotKept>)>,
+    /// Those who wait for parts that other shards commit.
+    tickets: Slab<Waiters>,
+    /// Messages asked back from the store.
+    loads: Slab<LoadFor>,
+    /// How many share each message that has a record of its own.
+    references: HashMap<MessageId, u32, foldhash::fast::FixedState>,
+    /// Sessions that the store knows.
+    session_ids: HashMap<SessionId, u32, foldhash::fast::FixedState>,
+    next_session_id: SessionId,
+    next_message_id: MessageId,
 }
 
 impl Shard {
@@ -168,6 +191,15 @@ impl Shard {
             seed,
             shutting_down: false,
             authentication_methods,
+            journal: Journal::default(),
+            promises: Slab::new(),
+            pending_joint: None,
+            tickets: Slab::new(),
+            loads: Slab::new(),
+            references: HashMap::default(),
+            session_ids: HashMap::default(),
+            next_session_id: SessionId(u64::from(id.0)),
+            next_message_id: MessageId(u64::from(id.0)),
             limits,
         }
     }
@@ -229,7 +261,7 @@ impl Shard {
             if let Some(connection) = self.connection_mut(key) {
                 connection.listed = false;
                 connection.urgent = false;
-                if connection.outbound.pending() > 0 {
+                if connection.outbound.pending() > 0 && connection.corks == 0 {
                     return Some(key);
                 }
             }
@@ -244,7 +276,7 @@ impl Shard {
         while let Some(key) = self.urgent.pop_front() {
             if let Some(connection) = self.connection_mut(key) {
                 connection.urgent = false;
-                if connection.outbound.pending() > 0 {
+                if connection.outbound.pending() > 0 && connection.corks == 0 {
                     return Some(key);
                 }
             }
@@ -256,6 +288,7 @@ impl Shard {
     /// Returns how many there are.
     pub fn transmit<'a>(&'a self, connection: ConnectionKey, slices: &mut [IoSlice<'a>]) -> usize {
         self.connection(connection)
+            .filter(|connection| connection.corks == 0)
             .map_or(0, |connection| connection.outbound.fill(slices))
     }
 
@@ -263,6 +296,7 @@ impl Shard {
     #[must_use]
     pub fn pending_transmit(&self, connection: ConnectionKey) -> usize {
         self.connection(connection)
+            .filter(|connection| connection.corks == 0)
             .map_or(0, |connection| connection.outbound.pending())
     }
 
@@ -318,6 +352,8 @@ impl Shard {
             } => {
                 self.publish_own(&topic, &payload, qos, retain, now);
             }
+            Input::Stored(stored) => self.on_stored(stored, now),
+            Input::Loaded { load, messages } => self.on_loaded(load, messages, now),
             Input::ShutDown => self.shut_down(now),
         }
         self.run_resumed(now);
@@ -382,6 +418,7 @@ impl Shard {
 
     /// The shard that the session of this Client Identifier belongs to.
     fn home_of(&self, client_id: &str) -> ShardId {
+        // The same as the public `home_of`, with the hasher made once.
         ShardId((self.homes.hash_one(client_id) % u64::from(self.shards)) as u16)
     }
 
@@ -419,6 +456,9 @@ impl Shard {
     fn list_for_transmit(&mut self, index: u32) {
         const URGENT_BYTES: usize = 256 * 1024;
         let connection = &mut self.connections[index as usize];
+        if connection.corks > 0 {
+            return;
+        }
         let key = ConnectionKey {
             index,
             generation: connection.generation,
@@ -501,6 +541,7 @@ impl DisconnectCause {
                 Some(*reason)
             }
             DisconnectCause::TakenOver => Some(ReasonCode::SessionTakenOver),
+            DisconnectCause::Unstored => Some(ReasonCode::QuotaExceeded),
             DisconnectCause::ShuttingDown => Some(ReasonCode::ServerShuttingDown),
         }
     }

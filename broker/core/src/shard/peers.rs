@@ -6,12 +6,13 @@
 
 use std::sync::Arc;
 
-use nexum_types::{Time, TopicFilter};
+use nexum_types::{Message, QoS, Time, TopicFilter};
 
 use super::Shard;
+use super::promise::Then;
 use super::publish::Publication;
-use crate::key::{ConnectionKey, ShardId};
-use crate::peer::{MemberKey, PeerBatch, PeerMessage, Publisher};
+use crate::key::{ConnectionKey, SessionKey, ShardId};
+use crate::peer::{MemberKey, Moved, PeerBatch, PeerMessage, Publisher, Receipt};
 use crate::subscription::{Subscriber, Subscription};
 use crate::subscription_index::FilterId;
 
@@ -51,22 +52,37 @@ impl Shard {
     }
 
     /// A publication for the subscribers of another shard.
-    pub(super) fn forward(&mut self, to: ShardId, publication: &mut Publication<'_>) {
+    pub(super) fn forward(
+        &mut self,
+        to: ShardId,
+        publication: &mut Publication<'_>,
+        durable: bool,
+    ) {
         let message = publication.message();
         let source = publication.source;
-        self.tell(to, PeerMessage::Publish { message, source });
+        let is_kept = durable && publication.parts.qos != QoS::AtMostOnce;
+        let receipt = publication.receipt.filter(|_| is_kept);
+        publication.receipts += u16::from(receipt.is_some());
+        let publish = PeerMessage::Publish {
+            message,
+            source,
+            receipt,
+            joint: publication.joint && receipt.is_some(),
+        };
+        self.tell(to, publish);
     }
 
     /// Tells the other shards that this one has a subscriber to a filter, or will have; returns
     /// how many answers to wait for. Repeated even if it was announced before, since an earlier
     /// announcement may still be under way.
-    pub(super) fn announce(&mut self, filter: &str, token: u32) -> u32 {
+    pub(super) fn announce(&mut self, filter: &str, token: u32, durable: bool) -> u32 {
         for shard in self.others() {
             self.tell(
                 shard,
                 PeerMessage::Interest {
                     filter: Box::from(filter),
                     token,
+                    durable,
                 },
             );
         }
@@ -138,23 +154,24 @@ impl Shard {
 
     fn on_peer_message(&mut self, from: ShardId, message: PeerMessage, now: Time) {
         match message {
-            PeerMessage::Publish { message, source } => {
-                if message.parts().retain {
-                    // Older ones may be under way from the shard that keeps it.
-                    self.note_overtaken(&message);
-                }
-                if self.drop_if_expired(&message, now) {
-                    return;
-                }
-                let mut publication = Publication::of_message(&message);
-                publication.source = source;
-                publication.from_peer = true;
-                self.route(&mut publication, now);
-            }
-            PeerMessage::Interest { filter, token } => {
+            PeerMessage::Publish {
+                message,
+                source,
+                receipt,
+                joint,
+            } => self.on_forwarded(from, &message, source, receipt.map(|it| (it, joint)), now),
+            PeerMessage::Interest {
+                filter,
+                token,
+                durable,
+            } => {
                 if let Ok(filter) = TopicFilter::new(&filter) {
                     let peer = Subscriber::Peer(from.0);
-                    self.index.insert(filter, peer, Subscription::default());
+                    let id = self.index.find(filter);
+                    let was = id.and_then(|id| self.index.value(id, peer));
+                    let durable = durable || was.is_some_and(Subscription::is_durable);
+                    let interest = Subscription::of_others(durable);
+                    self.index.insert(filter, peer, interest);
                 }
                 self.tell(from, PeerMessage::InterestNoted { token });
             }
@@ -165,12 +182,15 @@ impl Shard {
                 }
             }
             PeerMessage::Retain { message, receipt } => {
-                self.keep_retained(&message);
-                if let Some(receipt) = receipt {
-                    self.tell(from, PeerMessage::Retained { receipt });
-                }
+                self.on_peer_retain(from, &message, receipt, now);
             }
-            PeerMessage::Retained { receipt } => self.on_receipt(receipt),
+            PeerMessage::Kept {
+                receipt,
+                refused,
+                prepared,
+            } => self.on_peer_kept(receipt, refused, prepared, now),
+            PeerMessage::JointStored { ticket, kept } => self.on_joint_stored(ticket, kept, now),
+            PeerMessage::Forget { message } => self.drop_reference(message),
             PeerMessage::ReplayOpen { token, filter } => {
                 self.open_remote_replay(from, token, &filter, now);
             }
@@ -187,6 +207,7 @@ impl Shard {
                 group,
                 member,
                 token,
+                durable,
             } => {
                 let id = self.groups.find_or_create(&group);
                 let key = MemberKey {
@@ -194,7 +215,7 @@ impl Shard {
                     session: member,
                 };
                 let entry = self.pending_subscribes.vacant_key() as u32;
-                let remaining = self.add_member(id, key, Some(entry));
+                let remaining = self.add_member(id, key, Some(entry), durable);
                 self.set_member_online(id, key, true, now);
                 if remaining == 0 {
                     self.tell(from, PeerMessage::InterestNoted { token });
@@ -236,8 +257,16 @@ impl Shard {
                 member,
                 message,
                 source,
+                receipt,
+                moved,
             } => {
-                self.on_assigned(from, group, member, message, source, now);
+                let assigned = Assigned {
+                    group,
+                    message,
+                    receipt,
+                    moved,
+                };
+                self.on_assigned(from, assigned, member, source, now);
             }
             PeerMessage::Settled { group, member } => {
                 if let Some(id) = self.groups.find(&group)
@@ -250,13 +279,29 @@ impl Shard {
                     self.drain_group(id, now);
                 }
             }
-            PeerMessage::Return { group, message } => {
-                if let Some(id) = self.groups.find(&group)
-                    && !self.drop_if_expired(&message, now)
-                {
-                    self.deliver_to_group(id, &mut Publication::of_message(&message), now);
-                }
+            PeerMessage::Return {
+                group,
+                message,
+                receipt,
+                moved,
+            } => {
+                let returned = Assigned {
+                    group,
+                    message,
+                    receipt,
+                    moved,
+                };
+                self.on_returned(returned, now);
             }
+            PeerMessage::ReturnUnloaded {
+                group,
+                record,
+                size_bytes,
+                old,
+            } => match self.groups.find(&group) {
+                Some(id) => self.take_unloaded(id, group, record, size_bytes, old, now),
+                None => self.forget_moved(old, Some(record)),
+            },
             PeerMessage::Hold { connection } => self.hold_here(connection),
             PeerMessage::Release { connection } => self.release_here(connection),
         }
@@ -274,17 +319,59 @@ impl Shard {
         self.on_subscribe_noted(token, awaited, now);
     }
 
+    /// A publication that another shard forwards. Whatever becomes of it, the receipt is answered.
+    fn on_forwarded(
+        &mut self,
+        from: ShardId,
+        message: &Arc<Message>,
+        source: Option<Publisher>,
+        receipt: Option<(Receipt, bool)>,
+        now: Time,
+    ) {
+        if message.parts().retain {
+            // Older ones may be under way from the shard that keeps it.
+            self.note_overtaken(message);
+        }
+        let mut publication = Publication::of_message(message);
+        publication.source = source;
+        publication.from_peer = true;
+        let is_expired = self.drop_if_expired(message, now);
+        match receipt {
+            Some((receipt, true)) => {
+                publication.joint = true;
+                self.journal.capture();
+                if !is_expired {
+                    self.route(&mut publication, now);
+                }
+                let part = self.journal.captured();
+                self.hand_over(from, receipt, part, publication.refused);
+            }
+            Some((receipt, false)) => {
+                let answer = self.promise(Then::Answer(from, receipt));
+                publication.receipt = Some(answer);
+                if !is_expired {
+                    self.route(&mut publication, now);
+                    self.await_own_commit(&mut publication);
+                }
+                self.await_promise(answer, publication.receipts, publication.refused, now);
+            }
+            None if is_expired => {}
+            None => {
+                self.route(&mut publication, now);
+            }
+        }
+    }
+
     /// The home of a group chose a session of this shard.
     fn on_assigned(
         &mut self,
         home: ShardId,
-        group: Arc<str>,
-        member: crate::key::SessionKey,
-        message: Arc<nexum_types::Message>,
+        assigned: Assigned,
+        member: SessionKey,
         source: Option<Publisher>,
         now: Time,
     ) {
-        let id = self.groups.find(&group);
+        let id = self.groups.find(&assigned.group);
         let terms = id
             .and_then(|id| self.groups.group(id))
             .and_then(|group| group.local.get(&member))
@@ -292,17 +379,91 @@ impl Shard {
         let online = self
             .session_by_key(member)
             .is_some_and(|session| session.connection.is_some());
-        match (id, terms) {
-            (Some(id), Some(terms)) if online => {
-                if self.drop_if_expired(&message, now) {
-                    return self.settle_at_home(id, member);
-                }
-                let mut publication = Publication::of_message(&message);
-                publication.source = source;
-                self.deliver_to_member(id, member, terms, &mut publication, now);
-            }
+        let (Some(id), Some(terms), true) = (id, terms, online) else {
             // It went while the message came: the home knows by now, and chooses again.
-            (Some(_) | None, _) => self.tell(home, PeerMessage::Return { group, message }),
+            let Assigned {
+                group,
+                message,
+                receipt,
+                moved,
+            } = assigned;
+            let back = PeerMessage::Return {
+                group,
+                message,
+                receipt,
+                moved,
+            };
+            return self.tell(home, back);
+        };
+        let answer = assigned
+            .receipt
+            .map(|receipt| self.promise(Then::Answer(home, receipt)));
+        let mut publication = assigned.publication(source, answer);
+        if self.drop_if_expired(&assigned.message, now) {
+            self.settle_at_home(id, member);
+        } else {
+            self.deliver_to_member(id, member, terms, &mut publication, now);
         }
+        self.finish_assigned(publication, answer, now);
+    }
+
+    /// A member of another shard cannot complete a message of a group of this shard.
+    fn on_returned(&mut self, returned: Assigned, now: Time) {
+        let mut publication = returned.publication(None, returned.receipt);
+        if let Some(id) = self.groups.find(&returned.group)
+            && !self.drop_if_expired(&returned.message, now)
+        {
+            self.deliver_to_group(id, &mut publication, now);
+        }
+        let receipt = publication.receipt;
+        self.await_own_commit(&mut publication);
+        if publication.receipts == 0
+            && let Some(receipt) = receipt
+        {
+            self.settle(receipt, publication.refused, now);
+        }
+        self.drop_carried_reference(&mut publication);
+        for moved in publication.moved {
+            self.journal.delete(moved.old);
+        }
+    }
+
+    fn finish_assigned(
+        &mut self,
+        mut publication: Publication<'_>,
+        answer: Option<Receipt>,
+        now: Time,
+    ) {
+        self.await_own_commit(&mut publication);
+        if let Some(answer) = answer {
+            self.await_promise(answer, publication.receipts, publication.refused, now);
+        }
+        self.drop_carried_reference(&mut publication);
+        for moved in publication.moved {
+            self.journal.delete(moved.old);
+        }
+    }
+}
+
+/// A message of a group on its way between the group's home and a member.
+struct Assigned {
+    group: Arc<str>,
+    message: Arc<Message>,
+    receipt: Option<Receipt>,
+    moved: Vec<Moved>,
+}
+
+impl Assigned {
+    fn publication(&self, source: Option<Publisher>, receipt: Option<Receipt>) -> Publication<'_> {
+        let mut publication = Publication::of_message(&self.message);
+        publication.source = source;
+        publication.receipt = receipt;
+        for moved in &self.moved {
+            if let Some(reference) = moved.reference {
+                publication.move_reference(reference);
+            }
+        }
+        publication.moved.clone_from(&self.moved);
+        publication
     }
 }

@@ -13,14 +13,20 @@ use nexum_types::{
 use super::Shard;
 use super::deliver::{JointTerms, Terms};
 use crate::address::Word;
-use crate::connection::OwedAcknowledgement;
+use crate::connection::{Connection, Holds, OwedAcknowledgement};
 use crate::counters::DropReason;
 use crate::key::{ConnectionKey, ShardId};
 use crate::limits::OverlappingSubscriptions;
-use crate::output::ProtocolError;
-use crate::peer::{Publisher, Receipt};
+use crate::output::{DisconnectCause, ProtocolError};
+use crate::peer::{Moved, NotKept, Publisher, Receipt};
+use crate::record::{Key, MessageId, SessionId, Value};
 use crate::route_cache::Route;
+use crate::session::Received;
 use crate::subscription::{Subscriber, Subscription};
+
+/// Acknowledgements that a connection may be owed before it is not read any more: enough for what the
+/// store takes in a while.
+const OWED_AT_MOST: usize = 16 * 1024;
 
 /// A message on its way through the routing path.
 pub(super) struct Publication<'a> {
@@ -35,6 +41,25 @@ pub(super) struct Publication<'a> {
     pub(super) from_peer: bool,
     /// To how many subscribers it goes.
     pub(super) fan_out: usize,
+    /// Who waits until everybody who is to keep it has it safe.
+    pub(super) receipt: Option<Receipt>,
+    /// So many answers will come for the receipt.
+    pub(super) receipts: u16,
+    /// Somebody who should keep it cannot.
+    pub(super) refused: Option<NotKept>,
+    /// All that is kept of it is committed by one shard at once, and nobody who keeps it is sent it
+    /// before.
+    pub(super) joint: bool,
+    /// So many sessions and groups of this shard may keep it.
+    keepers: usize,
+    /// Something of this shard's is kept of it.
+    pub(super) kept: bool,
+    /// What the store calls it, if several share it.
+    pub(super) shared: Option<MessageId>,
+    /// It moves with a reference to that, which who takes it takes over.
+    pub(super) carries_reference: bool,
+    /// Where it was kept before: deleted in the submission that keeps it anew.
+    pub(super) moved: Vec<Moved>,
 }
 
 impl<'a> Publication<'a> {
@@ -46,6 +71,15 @@ impl<'a> Publication<'a> {
             source: None,
             from_peer: false,
             fan_out: 0,
+            receipt: None,
+            receipts: 0,
+            refused: None,
+            joint: false,
+            keepers: 0,
+            kept: false,
+            shared: None,
+            carries_reference: false,
+            moved: Vec::new(),
         }
     }
 
@@ -53,6 +87,22 @@ impl<'a> Publication<'a> {
         let mut publication = Publication::new(message.parts());
         publication.message = Some(Arc::clone(message));
         publication
+    }
+
+    /// It was kept already, under this name, and whoever keeps it next takes that over.
+    pub(super) fn move_reference(&mut self, message: MessageId) {
+        self.shared = Some(message);
+        self.carries_reference = true;
+    }
+
+    /// Whether something of it is kept by this shard.
+    pub(super) fn is_kept(&self) -> bool {
+        self.kept
+    }
+
+    /// Whether one session of this shard keeps it at most, so that it needs no record of its own.
+    pub(super) fn is_kept_once(&self) -> bool {
+        self.keepers <= 1 && self.shared.is_none()
     }
 
     /// The owned form, made once however many keep it.
@@ -72,12 +122,25 @@ pub(super) struct Published {
     pub(super) matched: bool,
     /// So many receipts will come before its publisher may be acknowledged.
     pub(super) receipts: u16,
+    /// It may not be acknowledged at all.
+    pub(super) refused: Option<NotKept>,
 }
 
 /// Why a well-formed PUBLISH is not accepted.
 pub(super) struct Refusal {
     pub(super) reason_code: ReasonCode,
     reason_string: String,
+    /// A 3.1.1 client, which cannot be told, is not told the contrary either: its connection ends.
+    closes: bool,
+}
+
+/// Nothing can be promised now.
+fn store_refuses() -> Refusal {
+    Refusal {
+        reason_code: ReasonCode::QuotaExceeded,
+        reason_string: "the broker cannot store messages now; try again later".to_owned(),
+        closes: true,
+    }
 }
 
 impl Shard {
@@ -136,11 +199,17 @@ impl Shard {
             PublishDelivery::AtLeastOnce(_) => QoS::AtLeastOnce,
             PublishDelivery::ExactlyOnce(id) => {
                 // [MQTT-4.3.3-10] [MQTT3-4.3.3-2]: known already, so acknowledged and not routed.
-                if self.sessions[session as usize].received.contains(id) {
-                    if !self.connections[key.index as usize].owes(id) {
-                        let kind = AcknowledgementKind::PubRec;
-                        self.send_acknowledgement(key.index, kind, id, ReasonCode::Success);
+                if let Some(received) = self.sessions[session as usize].received.get_mut(id) {
+                    if self.connections[key.index as usize].owes(id) {
+                        return;
                     }
+                    if matches!(received, Received::Waiting | Received::AskedAgain) {
+                        // It came on an earlier connection, and waits for the store still.
+                        *received = Received::AskedAgain;
+                        return;
+                    }
+                    let kind = AcknowledgementKind::PubRec;
+                    self.send_acknowledgement(key.index, kind, id, ReasonCode::Success);
                     return;
                 }
                 QoS::ExactlyOnce
@@ -152,7 +221,7 @@ impl Shard {
             return self.on_protocol_error(key, ProtocolError::ReceiveMaximumExceeded, now);
         }
         if let Some(refusal) = self.refusal_of(topic) {
-            return self.refuse_publish(key, publish.delivery, &refusal);
+            return self.refuse_publish(key, publish.delivery, &refusal, now);
         }
         let mut filtered = Vec::new();
         let properties = match publish.properties.as_encoded() {
@@ -181,26 +250,20 @@ impl Shard {
         });
         match publish.delivery {
             PublishDelivery::AtMostOnce => {
-                self.publish(&mut publication, None, now);
+                self.publish(&mut publication, now);
             }
             PublishDelivery::AtLeastOnce(id) => {
-                self.publish_acknowledged(
-                    &mut publication,
-                    key,
-                    AcknowledgementKind::PubAck,
-                    id,
-                    now,
-                );
+                if self.journal.is_refusing() && self.would_be_kept(&publication) {
+                    return self.refuse_publish(key, publish.delivery, &store_refuses(), now);
+                }
+                let kind = AcknowledgementKind::PubAck;
+                self.publish_acknowledged(&mut publication, key, kind, id, now);
             }
             PublishDelivery::ExactlyOnce(id) => {
-                self.sessions[session as usize].received.insert(id);
-                self.publish_acknowledged(
-                    &mut publication,
-                    key,
-                    AcknowledgementKind::PubRec,
-                    id,
-                    now,
-                );
+                if self.journal.is_refusing() && self.would_be_kept(&publication) {
+                    return self.refuse_publish(key, publish.delivery, &store_refuses(), now);
+                }
+                self.publish_once(&mut publication, key, session, id, now);
             }
         }
     }
@@ -214,39 +277,114 @@ impl Shard {
         packet_identifier: PacketIdentifier,
         now: Time,
     ) {
-        let sequence = self.connections[key.index as usize].owed_sequence;
-        let receipt = Receipt {
-            connection: key,
-            sequence,
+        publication.receipt = Some(self.next_receipt(key));
+        let published = self.publish(publication, now);
+        self.owe(key, kind, packet_identifier, published, now);
+    }
+
+    /// QoS 2: if anybody keeps the message and the session outlives its connection, the identifier
+    /// is kept in the same submission. A repetition that is taken for another message would come
+    /// twice, a message that is taken for a repetition not at all.
+    fn publish_once(
+        &mut self,
+        publication: &mut Publication<'_>,
+        key: ConnectionKey,
+        session: u32,
+        id: PacketIdentifier,
+        now: Time,
+    ) {
+        let state = &mut self.sessions[session as usize];
+        state.received.insert(id, Received::Here);
+        let Some(session_id) = state.keeps() else {
+            let kind = AcknowledgementKind::PubRec;
+            return self.publish_acknowledged(publication, key, kind, id, now);
         };
-        let published = self.publish(publication, Some(receipt), now);
+        let receipt = self.next_receipt(key);
+        let published = if self.is_kept_elsewhere(publication) {
+            self.publish_jointly(publication, session, id, receipt, now)
+        } else {
+            publication.receipt = Some(receipt);
+            let published = self.publish(publication, now);
+            if published.receipts > 0 {
+                self.keep_received(session, session_id, id);
+            }
+            published
+        };
+        self.owe(key, AcknowledgementKind::PubRec, id, published, now);
+        self.begin_joint(now);
+    }
+
+    /// The record of an identifier goes with what was put just now.
+    pub(super) fn keep_received(&mut self, session: u32, id: SessionId, packet: PacketIdentifier) {
+        let key = self.session_key(session);
+        let state = &mut self.sessions[session as usize];
+        if let Some(received) = state.received.get_mut(packet) {
+            *received = Received::Waiting;
+            self.journal.put(Key::Received(id, packet), Value::Received);
+            self.journal.waiters().received.push((key, packet));
+        }
+    }
+
+    /// Names the acknowledgement that the connection will owe next.
+    pub(super) fn next_receipt(&self, key: ConnectionKey) -> Receipt {
+        Receipt::Owed {
+            connection: key,
+            sequence: self.connections[key.index as usize].owed_sequence,
+        }
+    }
+
+    /// Acknowledges as soon as all receipts have come and nothing is owed before it.
+    pub(super) fn owe(
+        &mut self,
+        key: ConnectionKey,
+        kind: AcknowledgementKind,
+        packet_identifier: PacketIdentifier,
+        published: Published,
+        now: Time,
+    ) {
         let reason_code = if published.matched {
             ReasonCode::Success
         } else {
             ReasonCode::NoMatchingSubscribers
         };
         let connection = &mut self.connections[key.index as usize];
-        if published.receipts == 0 && connection.owed.is_empty() {
+        if published
+            == (Published {
+                matched: published.matched,
+                ..Published::default()
+            })
+            && connection.owed.is_empty()
+        {
             return self.send_acknowledgement(key.index, kind, packet_identifier, reason_code);
         }
-        let receipts = published.receipts;
-        let owed = OwedAcknowledgement {
+        connection.owed.push_back(OwedAcknowledgement {
             kind,
             packet_identifier,
             reason_code,
-            receipts,
-        };
-        connection.owed.push_back(owed);
+            receipts: published.receipts,
+            refused: published.refused,
+        });
         connection.owed_sequence = connection.owed_sequence.wrapping_add(1);
+        connection.owed_pubacks += u32::from(kind == AcknowledgementKind::PubAck);
+        if connection.owed.len() >= OWED_AT_MOST {
+            connection.holds.add(Holds::OWED);
+        }
+        self.acknowledge_owed(key, now);
     }
 
-    /// Somebody who promised to keep a message has it.
-    pub(super) fn on_receipt(&mut self, receipt: Receipt) {
-        let Some(connection) = self.connection_mut(receipt.connection) else {
+    /// Somebody who promised to keep a message has it, or has not.
+    pub(super) fn on_owed_receipt(
+        &mut self,
+        key: ConnectionKey,
+        sequence: u32,
+        refused: Option<NotKept>,
+        now: Time,
+    ) {
+        let Some(connection) = self.connection_mut(key) else {
             return;
         };
         // The last one owed has the sequence before the next one's.
-        let behind = connection.owed_sequence.wrapping_sub(receipt.sequence) as usize;
+        let behind = connection.owed_sequence.wrapping_sub(sequence) as usize;
         let Some(index) = connection.owed.len().checked_sub(behind) else {
             return;
         };
@@ -254,16 +392,63 @@ impl Shard {
             return;
         };
         owed.receipts = owed.receipts.saturating_sub(1);
-        while let Some(connection) = self.connection_mut(receipt.connection)
+        owed.refused = owed.refused.or(refused);
+        if index == 0 {
+            self.acknowledge_owed(key, now);
+        }
+    }
+
+    /// Sends the acknowledgements at the front that wait for nothing any more.
+    fn acknowledge_owed(&mut self, key: ConnectionKey, now: Time) {
+        while let Some(connection) = self.connection_mut(key)
             && connection
                 .owed
                 .front()
                 .is_some_and(|owed| owed.receipts == 0)
             && let Some(owed) = connection.owed.pop_front()
         {
-            let index = receipt.connection.index;
-            self.send_acknowledgement(index, owed.kind, owed.packet_identifier, owed.reason_code);
+            connection.owed_pubacks -= u32::from(owed.kind == AcknowledgementKind::PubAck);
+            if connection.holds.has(Holds::OWED) && connection.owed.len() * 2 < OWED_AT_MOST {
+                self.lift_hold(key, Holds::OWED);
+            }
+            let (kind, id) = (owed.kind, owed.packet_identifier);
+            match owed.refused {
+                None => self.send_acknowledgement(key.index, kind, id, owed.reason_code),
+                Some(why) => self.refuse_owed(key, kind, id, why, now),
+            }
         }
+    }
+
+    /// Tells a publisher that its message is not kept.
+    fn refuse_owed(
+        &mut self,
+        key: ConnectionKey,
+        kind: AcknowledgementKind,
+        id: PacketIdentifier,
+        why: NotKept,
+        now: Time,
+    ) {
+        let refusal = match why {
+            NotKept::StoreRefuses => store_refuses(),
+            NotKept::SessionFull => Refusal {
+                reason_code: ReasonCode::QuotaExceeded,
+                reason_string: "a subscriber that is to get it has no room for it".to_owned(),
+                closes: false,
+            },
+        };
+        let delivery = match kind {
+            AcknowledgementKind::PubRec => {
+                // The identifier is free again ([MQTT-4.3.3-6]).
+                if let Some(session) = self.connection(key).and_then(Connection::session) {
+                    self.forget_received(session, id);
+                }
+                PublishDelivery::ExactlyOnce(id)
+            }
+            AcknowledgementKind::PubAck
+            | AcknowledgementKind::PubRel
+            | AcknowledgementKind::PubComp => PublishDelivery::AtLeastOnce(id),
+        };
+        self.refuse_publish(key, delivery, &refusal, now);
     }
 
     /// 3.1.1 has no Receive Maximum; there the 65,535 identifiers are the bound.
@@ -275,11 +460,7 @@ impl Shard {
         {
             return false;
         }
-        let owed = connection
-            .owed
-            .iter()
-            .filter(|owed| owed.kind == AcknowledgementKind::PubAck)
-            .count();
+        let owed = connection.owed_pubacks as usize;
         // Section 4.9: the quota begins anew with each connection; what an earlier one left (3.1.1
         // knows no maximum) is not held against this one.
         let inherited = usize::from(self.sessions[session as usize].received_before);
@@ -297,10 +478,12 @@ impl Shard {
                 Word::Sys => Refusal {
                     reason_code: ReasonCode::NotAuthorized,
                     reason_string: "only the broker publishes to $SYS".to_owned(),
+                    closes: false,
                 },
                 Word::Served(word) => Refusal {
                     reason_code: ReasonCode::TopicNameInvalid,
                     reason_string: format!("nothing on this broker serves {word}"),
+                    closes: false,
                 },
             });
         }
@@ -310,12 +493,19 @@ impl Shard {
             return Some(Refusal {
                 reason_code: ReasonCode::TopicNameInvalid,
                 reason_string: format!("a topic has at most {most} levels here"),
+                closes: false,
             });
         }
         None
     }
 
-    fn refuse_publish(&mut self, key: ConnectionKey, delivery: PublishDelivery, refusal: &Refusal) {
+    fn refuse_publish(
+        &mut self,
+        key: ConnectionKey,
+        delivery: PublishDelivery,
+        refusal: &Refusal,
+        now: Time,
+    ) {
         let connection = &self.connections[key.index as usize];
         let (version, explain) = (connection.version, connection.request_problem_information);
         self.counters.drop_message(DropReason::Refused);
@@ -325,13 +515,17 @@ impl Shard {
             PublishDelivery::AtLeastOnce(id) => (AcknowledgementKind::PubAck, id),
             PublishDelivery::ExactlyOnce(id) => (AcknowledgementKind::PubRec, id),
         };
+        if version == ProtocolVersion::V3_1_1 && refusal.closes {
+            let cause = DisconnectCause::Unstored;
+            return self.end_connection(key, cause, now);
+        }
         if version == ProtocolVersion::V3_1_1 {
             // [MQTT3-3.3.5-2]: acknowledged, since there is no way to say no, or closed. For QoS 2
             // the identifier is remembered so that PUBREL finds it.
             if let (AcknowledgementKind::PubRec, Some(session)) = (kind, connection.session()) {
                 self.sessions[session as usize]
                     .received
-                    .insert(packet_identifier);
+                    .insert(packet_identifier, Received::Here);
             }
             return self.send_acknowledgement(
                 key.index,
@@ -360,23 +554,60 @@ impl Shard {
 
     /// Routes a message to everyone it is due, and keeps it if it is to be retained.
     ///
-    /// `receipt` names the publisher's acknowledgement; as many receipts as the result counts will
-    /// come for it through [`on_receipt`](Self::on_receipt).
-    pub(super) fn publish(
-        &mut self,
-        publication: &mut Publication<'_>,
-        receipt: Option<Receipt>,
-        now: Time,
-    ) -> Published {
-        let receipts = if publication.parts.retain {
-            self.retain(publication, receipt)
-        } else {
-            0
-        };
-        Published {
-            matched: self.route(publication, now),
-            receipts,
+    /// As many answers as the result counts will come for the publication's receipt.
+    pub(super) fn publish(&mut self, publication: &mut Publication<'_>, now: Time) -> Published {
+        if publication.parts.retain {
+            self.retain(publication);
         }
+        let matched = self.route(publication, now);
+        self.await_own_commit(publication);
+        Published {
+            matched,
+            receipts: publication.receipts,
+            refused: publication.refused,
+        }
+    }
+
+    /// If something of it is kept here, whoever waits for it waits for that, too.
+    pub(super) fn await_own_commit(&mut self, publication: &mut Publication<'_>) {
+        if publication.kept
+            && !publication.joint
+            && let Some(receipt) = publication.receipt
+        {
+            publication.receipts += 1;
+            self.journal.waiters().receipts.push(receipt);
+        }
+    }
+
+    /// Whether somebody would promise to keep it.
+    fn would_be_kept(&mut self, publication: &Publication<'_>) -> bool {
+        publication.parts.retain
+            || self.any_subscriber(publication.parts.topic, |_, terms| terms.is_durable())
+    }
+
+    /// Whether another shard may have to keep it, too.
+    fn is_kept_elsewhere(&mut self, publication: &Publication<'_>) -> bool {
+        let topic = publication.parts.topic;
+        self.shards > 1
+            && (publication.parts.retain && self.home_of(topic.as_str()) != self.id
+                || self.any_subscriber(topic, |subscriber, terms| {
+                    terms.is_durable() && !matches!(subscriber, Subscriber::Session(_))
+                }))
+    }
+
+    fn any_subscriber(
+        &mut self,
+        topic: TopicName<'_>,
+        wanted: impl Fn(Subscriber, Subscription) -> bool,
+    ) -> bool {
+        let mut found: Route = std::mem::take(&mut self.found);
+        found.clear();
+        self.index.matches(topic, &mut found);
+        let any = found
+            .iter()
+            .any(|(subscriber, terms)| wanted(*subscriber, *terms));
+        self.found = found;
+        any
     }
 
     /// Routes a message to everyone it is due; true if there is anyone.
@@ -409,6 +640,9 @@ impl Shard {
         now: Time,
     ) {
         publication.fan_out = route.len();
+        if publication.parts.qos != QoS::AtMostOnce {
+            publication.keepers = route.iter().filter(|(_, terms)| terms.is_durable()).count();
+        }
         self.templates.clear();
         for matching in route.chunk_by(|(one, _), (other, _)| one == other) {
             let (subscriber, _) = matching[0];
@@ -435,7 +669,8 @@ impl Shard {
                 Subscriber::Group(group) => self.deliver_to_group(group, publication, now),
                 Subscriber::Peer(peer) => {
                     if !publication.from_peer {
-                        self.forward(ShardId(peer), publication);
+                        let durable = matching.iter().any(|(_, terms)| terms.is_durable());
+                        self.forward(ShardId(peer), publication, durable);
                     }
                 }
             }
@@ -463,6 +698,6 @@ impl Shard {
             published_at: now,
             expires_at: None,
         };
-        self.publish(&mut Publication::new(parts), None, now);
+        self.publish(&mut Publication::new(parts), now);
     }
 }

@@ -142,6 +142,8 @@ impl Shard {
                     .add(Holds::OUTBOUND_FULL);
                 break;
             }
+            self.journal.divide();
+            let connection = &self.connections[key.index as usize];
             let (session, version) = (connection.session(), connection.version);
             let maximum = match session {
                 Some(_) => self.limits.maximum_packet_size_bytes,
@@ -256,7 +258,7 @@ impl Shard {
         match decoded {
             Packet::PubAck(ack) => self.on_puback(key, session, &ack, now),
             Packet::PubRec(ack) => self.on_pubrec(key, session, &ack, now),
-            Packet::PubRel(ack) => self.on_pubrel(key, session, &ack),
+            Packet::PubRel(ack) => self.on_pubrel(key, session, &ack, now),
             Packet::PubComp(ack) => self.on_pubcomp(key, session, &ack, now),
             Packet::Subscribe(subscribe) => {
                 self.on_subscribe(key, session, &subscribe, packet, now);

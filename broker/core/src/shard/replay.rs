@@ -5,17 +5,20 @@ use std::hash::BuildHasher;
 use std::ops::ControlFlow;
 use std::sync::Arc;
 
-use nexum_types::{Message, QoS, Time, TopicFilter};
+use nexum_codec::PublishDelivery;
+use nexum_types::{Message, QoS, Time, TopicFilter, TopicName};
 
 use super::Shard;
+use super::promise::Then;
 use super::publish::Publication;
+use super::put_out::Form;
 use crate::counters::DropReason;
 use crate::key::{ConnectionKey, ShardId};
 use crate::peer::{PeerMessage, Receipt};
-use crate::record::SubscriptionIdentifierList;
+use crate::record::{Key, SubscriptionIdentifierList, Value};
 use crate::replay::{Replay, ReplayRequest, ReplayRequests, ReplaySource};
 use crate::retained::{Progress, ReplayId};
-use crate::session::Delivery;
+use crate::session::{Delivery, DeliveryRecorded};
 
 /// Topics looked at in one step of a replay, whether or not they have a message.
 const STEPS_AT_ONCE: usize = 4096;
@@ -33,35 +36,38 @@ pub(super) struct RemoteReplay {
 }
 
 impl Shard {
-    /// Keeps what was published with RETAIN; returns how many receipts will come for it.
-    pub(super) fn retain(
-        &mut self,
-        publication: &mut Publication<'_>,
-        receipt: Option<Receipt>,
-    ) -> u16 {
+    /// Keeps what was published with RETAIN, at the shard that the topic belongs to.
+    pub(super) fn retain(&mut self, publication: &mut Publication<'_>) {
         let owner = self.home_of(publication.parts.topic.as_str());
+        let receipt = publication.receipt;
         if owner != self.id {
             let message = publication.message();
             self.note_overtaken(&message);
             self.tell(owner, PeerMessage::Retain { message, receipt });
-            return u16::from(receipt.is_some());
+            publication.receipts += u16::from(receipt.is_some());
+            return;
         }
+        // Never aside: what is retained of a topic is stored in the order in which it came.
+        let aside = self.journal.suspend();
         if publication.parts.payload.is_empty() {
             // [MQTT-3.3.1-6] [MQTT-3.3.1-7] [MQTT3-3.3.1-10] [MQTT3-3.3.1-11]
-            self.retained.clear(publication.parts.topic);
+            self.clear_retained(publication.parts.topic);
         } else {
             let message = publication.message();
             self.keep_retained(&message);
         }
-        0
+        if let Some(receipt) = receipt {
+            self.journal.waiters().receipts.push(receipt);
+            publication.receipts += 1;
+        }
+        self.journal.resume(aside);
     }
 
     /// At the owner of the topic.
     pub(super) fn keep_retained(&mut self, message: &Arc<Message>) {
         let parts = message.parts();
         if parts.payload.is_empty() {
-            self.retained.clear(parts.topic);
-            return;
+            return self.clear_retained(parts.topic);
         }
         let shards = u64::from(self.shards);
         let replaced = self
@@ -74,10 +80,45 @@ impl Shard {
             || bytes * shards > self.limits.maximum_retained_bytes
         {
             // [MQTT-3.3.1-5]: what is kept must not be older than what could not be.
-            self.retained.clear(parts.topic);
+            self.clear_retained(parts.topic);
             return self.counters.drop_message(DropReason::RetainedFull);
         }
+        let key = Key::Retained(Arc::from(parts.topic.as_str()));
+        self.journal.put(key, Value::Retained(Arc::clone(message)));
         self.retained.set(Arc::clone(message));
+    }
+
+    fn clear_retained(&mut self, topic: TopicName<'_>) {
+        if let Some(cleared) = self.retained.clear(topic) {
+            self.forget_retained(&cleared);
+        }
+    }
+
+    /// What was retained is not any more.
+    pub(super) fn forget_retained(&mut self, message: &Message) {
+        let key = Key::Retained(Arc::from(message.parts().topic.as_str()));
+        self.journal.delete(key);
+    }
+
+    /// Another shard has something to be retained here.
+    pub(super) fn on_peer_retain(
+        &mut self,
+        from: ShardId,
+        message: &Arc<Message>,
+        receipt: Option<Receipt>,
+        now: Time,
+    ) {
+        let changes = self.journal.changes();
+        self.keep_retained(message);
+        let Some(receipt) = receipt else {
+            return;
+        };
+        let answer = self.promise(Then::Answer(from, receipt));
+        let waits = self.journal.changes() > changes;
+        if waits {
+            self.journal.waiters().receipts.push(answer);
+        }
+        self.await_promise(answer, u16::from(waits), None, now);
     }
 
     /// Opens the replays whose turn it is.
@@ -305,17 +346,30 @@ impl Shard {
         if !self.fits_client(key.index, &parts, qos, &subscription_identifiers, now) {
             return self.counters.drop_message(DropReason::TooLargeForClient);
         }
-        let state = &mut self.sessions[session as usize];
-        state.queue_bytes += message.size_bytes() as u64;
+        let mut publication = Publication::of_message(&message);
         // [MQTT-3.3.1-8] [MQTT3-3.3.1-8]: RETAIN is 1 because of a new subscription.
+        let retain = true;
+        if qos == QoS::AtMostOnce {
+            let form = Form {
+                delivery: PublishDelivery::AtMostOnce,
+                dup: false,
+                retain,
+                identifiers: &subscription_identifiers,
+            };
+            return self.put_out(key.index, &form, &mut publication, now);
+        }
         let delivery = Delivery {
-            message,
+            size_bytes: message.size_bytes() as u32,
+            message: Some(Arc::clone(&message)),
             qos,
-            retain: true,
+            retain,
             subscription_identifiers,
             group: None,
+            position: self.sessions[session as usize].take_position(),
+            record: DeliveryRecorded::Nothing,
+            stored: false,
         };
-        self.send_delivery(session, key, delivery, now);
+        self.begin_delivery(session, key, delivery, &mut publication, now);
     }
 
     /// A retained topic was published to while sessions here may wait for older retained messages

@@ -23,6 +23,12 @@ impl Shard {
             ("replaying", self.replaying.len()),
             ("replay requests", self.replay_requests),
             ("unfinished", self.unfinished.len()),
+            ("promises", self.promises.len()),
+            ("tickets", self.tickets.len()),
+            ("loads", self.loads.len()),
+            ("references", self.references.len()),
+            ("session names", self.session_ids.len()),
+            ("unanswered submissions", self.journal.unanswered()),
         ];
         tables
             .into_iter()

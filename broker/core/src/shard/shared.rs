@@ -12,10 +12,10 @@ use super::deliver::Terms;
 use super::publish::Publication;
 use crate::counters::DropReason;
 use crate::key::{SessionKey, ShardId};
-use crate::peer::{MemberKey, MemberTerms, PeerMessage};
-use crate::record::SubscriptionIdentifierList;
-use crate::session::{Awaiting, Delivery};
-use crate::shared_subscription::{GroupId, filter_of};
+use crate::peer::{MemberKey, MemberTerms, Moved, NotKept, PeerMessage};
+use crate::record::{Key, MessageId, SessionId, SubscriptionIdentifierList, Value};
+use crate::session::{Awaiting, Delivery, DeliveryRecorded};
+use crate::shared_subscription::{Group, GroupId, WaitingMessage, filter_of};
 use crate::subscription::{Subscriber, Subscription};
 
 /// A member on another shard is taken to have room below so many unsettled deliveries.
@@ -32,6 +32,7 @@ impl Shard {
         token: u32,
         now: Time,
     ) -> u32 {
+        let durable = self.sessions[session as usize].keeps().is_some();
         let (id, member) = self.note_membership(session, name, terms);
         let home = self.home_of(name);
         if home == self.id {
@@ -39,7 +40,7 @@ impl Shard {
                 shard: self.id,
                 session: member,
             };
-            let answers = self.add_member(id, key, Some(token));
+            let answers = self.add_member(id, key, Some(token), durable);
             self.set_member_online(id, key, true, now);
             return answers;
         }
@@ -50,6 +51,7 @@ impl Shard {
                 group,
                 member,
                 token,
+                durable,
             },
         );
         1
@@ -69,12 +71,13 @@ impl Shard {
                 shard: self.id,
                 session: member,
             };
-            self.add_member(id, key, None);
+            let durable = self.sessions[session as usize].keeps().is_some();
+            self.add_member(id, key, None, durable);
         }
         self.tell_group(id, member, true, now);
     }
 
-    fn note_membership(
+    pub(super) fn note_membership(
         &mut self,
         session: u32,
         name: &Arc<str>,
@@ -96,20 +99,29 @@ impl Shard {
     /// Returns how many answers to wait for if there is a token to answer with.
     ///
     /// [`set_member_online`]: Self::set_member_online
-    pub(super) fn add_member(&mut self, id: GroupId, key: MemberKey, token: Option<u32>) -> u32 {
+    pub(super) fn add_member(
+        &mut self,
+        id: GroupId,
+        key: MemberKey,
+        token: Option<u32>,
+        durable: bool,
+    ) -> u32 {
         let Some(group) = self.groups.group_mut(id) else {
             return 0;
         };
-        group.join(key);
+        group.join(key, durable);
+        let keeps = group.keeps();
         let name = Arc::clone(&group.name);
         let Ok(filter) = TopicFilter::new(filter_of(&name)) else {
             return 0;
         };
-        let (filter_id, previous) =
-            self.index
-                .insert(filter, Subscriber::Group(id), Subscription::default());
+        let (filter_id, previous) = self.index.insert(
+            filter,
+            Subscriber::Group(id),
+            Subscription::of_others(keeps),
+        );
         self.count_subscriber(filter_id, previous.is_none());
-        token.map_or(0, |token| self.announce(filter.as_str(), token))
+        token.map_or(0, |token| self.announce(filter.as_str(), token, keeps))
     }
 
     /// A session of this shard gives its membership up. What waits for it goes to the others; what
@@ -123,7 +135,8 @@ impl Shard {
                 }
             }
         }
-        self.leave_group(id, member, orphans, now);
+        let session = self.session_by_key(member).and_then(|session| session.id);
+        self.leave_group(id, member, session, orphans, now);
     }
 
     /// A session of this shard ends; what it had not completed goes to the others.
@@ -136,47 +149,53 @@ impl Shard {
         let member = self.session_key(session);
         let mut orphans: BTreeMap<GroupId, Vec<Delivery>> = BTreeMap::new();
         let own = |group| groups.contains(&group);
+        let id = self.session_by_key(member).and_then(|session| session.id);
         for delivery in self.take_group_deliveries(member, own, own) {
             if let Some(id) = delivery.group {
                 orphans.entry(id).or_default().push(delivery);
             }
         }
-        for id in groups {
-            let orphans = orphans.remove(&id).unwrap_or_default();
-            self.leave_group(id, member, orphans, now);
+        for group in groups {
+            let orphans = orphans.remove(&group).unwrap_or_default();
+            self.leave_group(group, member, id, orphans, now);
         }
     }
 
-    fn leave_group(&mut self, id: GroupId, member: SessionKey, orphans: Vec<Delivery>, now: Time) {
+    /// `session` is what the store calls the member.
+    fn leave_group(
+        &mut self,
+        id: GroupId,
+        member: SessionKey,
+        session: Option<SessionId>,
+        orphans: Vec<Delivery>,
+        now: Time,
+    ) {
         let Some(group) = self.groups.group_mut(id) else {
             return;
         };
         group.local.remove(&member);
         let name = Arc::clone(&group.name);
         let home = self.home_of(&name);
+        if home != self.id {
+            let group = Arc::clone(&name);
+            self.tell(home, PeerMessage::Leave { group, member });
+        }
+        let key = MemberKey {
+            shard: self.id,
+            session: member,
+        };
+        if home == self.id
+            && let Some(group) = self.groups.group_mut(id)
+        {
+            // It is not to be chosen for what it gives back.
+            group.set_online(key, false);
+        }
+        for delivery in orphans {
+            self.return_to_group(id, session, delivery, now);
+        }
         if home == self.id {
-            self.remove_member(
-                id,
-                MemberKey {
-                    shard: self.id,
-                    session: member,
-                },
-            );
-            for delivery in orphans {
-                self.return_to_group(id, delivery, now);
-            }
+            self.remove_member(id, key);
         } else {
-            self.tell(
-                home,
-                PeerMessage::Leave {
-                    group: Arc::clone(&name),
-                    member,
-                },
-            );
-            for delivery in orphans {
-                let (group, message) = (Arc::clone(&name), delivery.message);
-                self.tell(home, PeerMessage::Return { group, message });
-            }
             self.groups.remove_if_empty(id);
         }
     }
@@ -196,11 +215,37 @@ impl Shard {
         {
             self.withdraw(filter_id, || filter.as_str().to_owned());
         }
-        if let Some(group) = self.groups.remove_if_empty(id) {
-            for _ in 0..group.backlog_len() {
+        if let Some(mut group) = self.groups.remove_if_empty(id) {
+            let gone: Vec<_> = group
+                .waiting_mut()
+                .map(|waiting| (waiting.position, waiting.record))
+                .collect();
+            for (position, record) in gone {
+                self.forget_waiting(&name, position, record);
                 self.counters.drop_message(DropReason::SessionEnded);
             }
         }
+    }
+
+    /// A message does not wait in a group any more.
+    fn forget_waiting(&mut self, name: &Arc<str>, position: u64, record: Option<MessageId>) {
+        if let Some(message) = record {
+            let key = Key::Waiting(Arc::clone(name), position);
+            self.journal.delete(key);
+            self.drop_reference(message);
+        }
+    }
+
+    /// At home: the store has a message that waits.
+    pub(super) fn on_waiting_kept(&mut self, id: GroupId, position: u64, now: Time) {
+        let Some(group) = self.groups.group_mut(id) else {
+            return;
+        };
+        if let Some(waiting) = group.waiting_mut().find(|it| it.position == position) {
+            waiting.stored = true;
+            waiting.message = None;
+        }
+        self.drain_group(id, now);
     }
 
     /// At home: a message for one of the members.
@@ -210,24 +255,22 @@ impl Shard {
         publication: &mut Publication<'_>,
         now: Time,
     ) {
-        let strategy = self.limits.shared_subscription_strategy;
-        let parts = publication.parts;
-        let (sessions, own, hasher) = (&self.sessions, self.id, &self.homes);
-        let Some(group) = self.groups.group_mut(id) else {
-            return;
+        // What one shard commits for all waits for that before it is given to anybody.
+        let waits_first = publication.joint
+            && self.groups.group(id).is_some_and(Group::keeps)
+            && publication.parts.qos != QoS::AtMostOnce;
+        let chosen = if waits_first {
+            None
+        } else {
+            self.choose_member(id, &publication.parts)
         };
-        let chosen = group.choose(
-            strategy,
-            |member, outstanding| has_room(sessions, own, member, outstanding),
-            || hasher.hash_one(sticky_key(&parts)),
-        );
         let Some(member) = chosen else {
-            if parts.qos == QoS::AtMostOnce {
+            if publication.parts.qos == QoS::AtMostOnce {
                 return self.counters.drop_message(DropReason::Offline);
             }
-            if !self.groups.wait(id, publication.message(), &self.limits) {
-                self.counters.drop_message(DropReason::QueueFull);
-            }
+            return self.wait_in_group(id, publication);
+        };
+        let Some(group) = self.groups.group(id) else {
             return;
         };
         if member.shard == self.id {
@@ -236,17 +279,63 @@ impl Shard {
                 .get(&member.session)
                 .expect("a member of this shard is in its group");
             self.deliver_to_member(id, member.session, terms, publication, now);
+            // A member that ends with its connection keeps nothing.
+            self.drop_carried_reference(publication);
         } else {
             let group = Arc::clone(&group.name);
             let message = publication.message();
             let source = publication.source;
+            let receipt = publication.receipt;
+            publication.receipts += u16::from(receipt.is_some());
+            let moved = std::mem::take(&mut publication.moved);
+            publication.carries_reference = false;
             let assign = PeerMessage::Assign {
                 group,
                 member: member.session,
                 message,
                 source,
+                receipt,
+                moved,
             };
             self.tell(member.shard, assign);
+        }
+    }
+
+    fn choose_member(&mut self, id: GroupId, parts: &MessageParts<'_>) -> Option<MemberKey> {
+        let strategy = self.limits.shared_subscription_strategy;
+        let (sessions, own, hasher) = (&self.sessions, self.id, &self.homes);
+        self.groups.group_mut(id)?.choose(
+            strategy,
+            |member, outstanding| has_room(sessions, own, member, outstanding),
+            || hasher.hash_one(sticky_key(parts)),
+        )
+    }
+
+    /// At home: a message waits until a member is there.
+    fn wait_in_group(&mut self, id: GroupId, publication: &mut Publication<'_>) {
+        let message = publication.message();
+        let size_bytes = message.size_bytes();
+        let Some(group) = self.groups.group(id) else {
+            return;
+        };
+        let keeps = group.keeps();
+        let name = Arc::clone(&group.name);
+        if !group.has_room_for(size_bytes, &self.limits) {
+            self.drop_carried_reference(publication);
+            return self.counters.drop_message(DropReason::QueueFull);
+        }
+        if keeps && self.journal.is_refusing() && publication.source.is_some() {
+            publication.refused = Some(NotKept::StoreRefuses);
+            return self.counters.drop_message(DropReason::StoreRefuses);
+        }
+        let record = keeps.then(|| self.share(publication));
+        let size_bytes = size_bytes as u32;
+        let position = self.groups.wait(id, Some(message), size_bytes, record);
+        if let Some(record) = record {
+            let key = Key::Waiting(name, position);
+            self.journal.put(key, Value::Waiting(record));
+            self.journal.waiters().waiting.push((id, position));
+            publication.kept = true;
         }
     }
 
@@ -305,9 +394,10 @@ impl Shard {
         let inflight_too: BTreeSet<GroupId> = groups.iter().copied().filter(has_others).collect();
         let orphans =
             self.take_group_deliveries(member, |_| true, |group| inflight_too.contains(&group));
+        let session = self.sessions[session as usize].id;
         for delivery in orphans {
             if let Some(id) = delivery.group {
-                self.return_to_group(id, delivery, now);
+                self.return_to_group(id, session, delivery, now);
             }
         }
     }
@@ -330,8 +420,9 @@ impl Shard {
             .collect();
         for member in absent {
             let wanted = |group| group == id;
+            let session = self.session_by_key(member).and_then(|session| session.id);
             for delivery in self.take_group_deliveries(member, wanted, wanted) {
-                self.return_to_group(id, delivery, now);
+                self.return_to_group(id, session, delivery, now);
             }
         }
     }
@@ -396,12 +487,52 @@ impl Shard {
             {
                 return;
             }
-            let Some(message) = self.groups.next_waiting(id) else {
+            let Some(first) = group.waiting_mut().next() else {
                 return;
             };
-            if !self.drop_if_expired(&message, now) {
-                self.deliver_to_group(id, &mut Publication::of_message(&message), now);
+            if !first.stored {
+                return;
             }
+            if first.message.is_none() && first.record.is_some() {
+                return self.load_for_group(id);
+            }
+            let name = Arc::clone(&group.name);
+            let Some(waiting) = self.groups.next_waiting(id) else {
+                return;
+            };
+            let WaitingMessage {
+                position,
+                message,
+                record,
+                ..
+            } = waiting;
+            let Some(message) = message else {
+                continue;
+            };
+            if self.drop_if_expired(&message, now) {
+                self.forget_waiting(&name, position, record);
+                continue;
+            }
+            let mut publication = Publication::of_message(&message);
+            if let Some(record) = record {
+                publication.move_reference(record);
+                let old = Key::Waiting(name, position);
+                publication.moved.push(Moved {
+                    old,
+                    reference: Some(record),
+                });
+            }
+            self.deliver_moved(id, publication, now);
+        }
+    }
+
+    /// Gives a message that was kept elsewhere to a member, or lets it wait again: its old record is
+    /// deleted in the submission that has the new one.
+    fn deliver_moved(&mut self, id: GroupId, mut publication: Publication<'_>, now: Time) {
+        self.deliver_to_group(id, &mut publication, now);
+        self.drop_carried_reference(&mut publication);
+        for moved in publication.moved {
+            self.journal.delete(moved.old);
         }
     }
 
@@ -434,12 +565,19 @@ impl Shard {
                 .delivery
                 .as_ref()
                 .and_then(|delivery| delivery.group);
-            exchange.awaiting == Awaiting::PubAck && group.is_some_and(&inflight_of)
+            let may_go = exchange.awaiting == Awaiting::PubAck
+                || exchange.awaiting == Awaiting::PubRec && !exchange.sent;
+            may_go && group.is_some_and(&inflight_of)
         });
-        let mut taken: Vec<Delivery> = exchanges
-            .into_iter()
-            .filter_map(|exchange| exchange.delivery)
-            .collect();
+        let mut recorded = Vec::new();
+        let mut taken = Vec::new();
+        for (packet, exchange) in exchanges {
+            session.gates.retain(|gate| *gate != packet);
+            if exchange.recorded {
+                recorded.push(packet);
+            }
+            taken.extend(exchange.delivery);
+        }
         let queue = std::mem::take(&mut session.queue);
         for delivery in queue {
             if delivery.group.is_some_and(&queued_of) {
@@ -451,26 +589,121 @@ impl Shard {
         for delivery in &taken {
             session.release_bytes(delivery);
         }
+        if let Some(id) = session.id {
+            for packet in recorded {
+                self.journal.delete(Key::Exchange(id, packet));
+            }
+        }
         taken
     }
 
-    /// Another member is to have this.
-    pub(super) fn return_to_group(&mut self, id: GroupId, delivery: Delivery, now: Time) {
+    /// Another member is to have this. `session` is what the store calls the one that had it.
+    pub(super) fn return_to_group(
+        &mut self,
+        id: GroupId,
+        session: Option<SessionId>,
+        delivery: Delivery,
+        now: Time,
+    ) {
+        let old = session
+            .filter(|_| delivery.is_recorded())
+            .map(|session| Key::Delivery(session, delivery.position));
+        let record = match delivery.record {
+            DeliveryRecorded::Shared(record) => Some(record),
+            DeliveryRecorded::Inline | DeliveryRecorded::Nothing => None,
+        };
         let Some(group) = self.groups.group(id) else {
+            self.forget_moved(old, record);
             return self.counters.drop_message(DropReason::SessionEnded);
         };
-        let home = self.home_of(&group.name);
+        let name = Arc::clone(&group.name);
+        let home = self.home_of(&name);
+        let Some(message) = delivery.message else {
+            return self.return_unloaded(id, name, old, record, delivery.size_bytes, now);
+        };
+        if self.drop_if_expired(&message, now) {
+            return self.forget_moved(old, record);
+        }
         if home != self.id {
-            let group = Arc::clone(&group.name);
-            self.tell(
-                home,
-                PeerMessage::Return {
-                    group,
-                    message: delivery.message,
-                },
-            );
-        } else if !self.drop_if_expired(&delivery.message, now) {
-            self.deliver_to_group(id, &mut Publication::of_message(&delivery.message), now);
+            let moved = old
+                .into_iter()
+                .map(|old| Moved {
+                    old,
+                    reference: record,
+                })
+                .collect();
+            let back = PeerMessage::Return {
+                group: name,
+                message,
+                receipt: None,
+                moved,
+            };
+            return self.tell(home, back);
+        }
+        let mut publication = Publication::of_message(&message);
+        if let (Some(record), Some(old)) = (record, old) {
+            publication.move_reference(record);
+            publication.moved.push(Moved {
+                old,
+                reference: Some(record),
+            });
+        }
+        self.deliver_moved(id, publication, now);
+    }
+
+    /// The same for one whose message is in the store: it waits in the group, wherever that is, and
+    /// is loaded there.
+    fn return_unloaded(
+        &mut self,
+        id: GroupId,
+        name: Arc<str>,
+        old: Option<Key>,
+        record: Option<MessageId>,
+        size_bytes: u32,
+        now: Time,
+    ) {
+        let Some(record) = record else {
+            return;
+        };
+        let home = self.home_of(&name);
+        if home != self.id {
+            let unloaded = PeerMessage::ReturnUnloaded {
+                group: name,
+                record,
+                size_bytes,
+                old,
+            };
+            return self.tell(home, unloaded);
+        }
+        self.take_unloaded(id, name, record, size_bytes, old, now);
+    }
+
+    /// At home: a message that the store alone has waits, with the reference it had.
+    pub(super) fn take_unloaded(
+        &mut self,
+        id: GroupId,
+        name: Arc<str>,
+        record: MessageId,
+        size_bytes: u32,
+        old: Option<Key>,
+        now: Time,
+    ) {
+        let position = self.groups.wait(id, None, size_bytes, Some(record));
+        let key = Key::Waiting(name, position);
+        self.journal.put(key, Value::Waiting(record));
+        self.journal.waiters().waiting.push((id, position));
+        if let Some(old) = old {
+            self.journal.delete(old);
+        }
+        self.drain_group(id, now);
+    }
+
+    pub(super) fn forget_moved(&mut self, old: Option<Key>, record: Option<MessageId>) {
+        if let Some(old) = old {
+            self.journal.delete(old);
+            if let Some(record) = record {
+                self.drop_reference(record);
+            }
         }
     }
 

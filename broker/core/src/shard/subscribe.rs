@@ -15,6 +15,7 @@ use crate::connection::{Connection, Holds};
 use crate::key::ConnectionKey;
 use crate::output::ProtocolError;
 use crate::peer::{MemberTerms, PeerMessage};
+use crate::record::{Key, Value};
 use crate::replay::ReplayRequest;
 use crate::subscription::{Subscriber, Subscription, wants_retained};
 
@@ -120,7 +121,8 @@ impl Shard {
                         self.count_subscriber(id, true);
                         placeholders.push(id);
                     }
-                    remaining += self.announce(filter.as_str(), token);
+                    let durable = self.sessions[session as usize].keeps().is_some();
+                    remaining += self.announce(filter.as_str(), token, durable);
                 }
                 Ok(Request::Shared(name)) => {
                     let terms = member_terms(&request, subscribe.subscription_identifier);
@@ -186,6 +188,7 @@ impl Shard {
             return;
         };
         let identifier = subscribe.subscription_identifier;
+        let changes = self.journal.changes();
         let mut reason_codes = Vec::with_capacity(subscribe.requests.len());
         let mut reason_string = None;
         let mut retained = Vec::new();
@@ -225,6 +228,7 @@ impl Shard {
                 reason_codes: ReasonCodes::from_slice(&reason_codes),
             })
         });
+        self.cork_if_changed(key, changes);
         if !retained.is_empty() {
             let requests = &mut self.sessions[session as usize].replay_requests;
             let requests = requests.get_or_insert_default();
@@ -235,6 +239,13 @@ impl Shard {
         self.pump(session, now);
     }
 
+    /// What is acknowledged to a session that outlives its connection has to be stored.
+    fn cork_if_changed(&mut self, key: ConnectionKey, changes: u64) {
+        if self.journal.changes() > changes && !self.journal.is_refusing() {
+            self.cork(key);
+        }
+    }
+
     /// Adds or replaces one subscription ([MQTT-3.8.4-3], [MQTT3-3.8.4-3]).
     fn subscribe_one(
         &mut self,
@@ -243,15 +254,31 @@ impl Shard {
         identifier: Option<u32>,
         now: Time,
     ) -> Result<Wants, Refusal> {
-        match self.check_request(session, request.filter)? {
+        let checked = self.check_request(session, request.filter)?;
+        let keeps = self.sessions[session as usize].keeps();
+        if keeps.is_some() && self.journal.is_refusing() {
+            let text = "the broker cannot store subscriptions now; try again later";
+            return Err(refusal(ReasonCode::QuotaExceeded, text));
+        }
+        match checked {
             // Retained messages are not sent to shared subscriptions (section 4.8.2).
             Request::Shared(name) => {
-                self.join_group(session, &name, member_terms(&request, identifier), now);
+                let terms = member_terms(&request, identifier);
+                self.join_group(session, &name, terms, now);
+                if let Some(id) = keeps {
+                    let key = Key::Subscription(id, Arc::from(request.filter));
+                    self.journal.put(key, Value::Subscription(terms.record()));
+                }
             }
             Request::Plain(filter) => {
-                let subscription = Subscription::new(request.options, identifier);
+                let subscription = Subscription::new(request.options, identifier, keeps.is_some());
                 let subscriber = Subscriber::Session(session);
                 let (id, previous) = self.index.insert(filter, subscriber, subscription);
+                if let Some(session_id) = keeps {
+                    let key = Key::Subscription(session_id, Arc::from(request.filter));
+                    self.journal
+                        .put(key, Value::Subscription(subscription.record()));
+                }
                 if previous.is_none() {
                     let state = &mut self.sessions[session as usize];
                     state.subscriptions.insert(id);
@@ -334,6 +361,7 @@ impl Shard {
             return self.on_protocol_error(key, ProtocolError::AnswerTooLarge, now);
         }
         let mut reason_codes = Vec::with_capacity(unsubscribe.filters.len());
+        let changes = self.journal.changes();
         for filter in unsubscribe.filters.iter() {
             reason_codes.push(self.unsubscribe_one(session, filter, now));
         }
@@ -349,6 +377,7 @@ impl Shard {
             reason_codes: ReasonCodes::from_slice(&reason_codes),
         });
         self.send_packet(key.index, &packet);
+        self.cork_if_changed(key, changes);
     }
 
     /// [MQTT-3.10.4-1]: the filter is compared character by character.
@@ -384,6 +413,10 @@ impl Shard {
             },
         };
         if existed {
+            if let Some(id) = self.sessions[session as usize].id {
+                self.journal
+                    .delete(Key::Subscription(id, Arc::from(filter)));
+            }
             ReasonCode::Success
         } else {
             ReasonCode::NoSubscriptionExisted

@@ -25,6 +25,8 @@ pub(super) enum Timer {
     Absence(SessionKey, Time),
     /// Publishers were held back long enough.
     Backpressure(SessionKey),
+    /// The store was left alone long enough.
+    Store,
 }
 
 impl Shard {
@@ -37,10 +39,13 @@ impl Shard {
                 Timer::KeepAlive(key) => self.on_keep_alive_timer(key, now),
                 Timer::Absence(key, at) => self.on_absence_timer(key, at, now),
                 Timer::Backpressure(key) => self.on_backpressure_timer(key, now),
+                Timer::Store => self.on_store_timer(now),
             }
         }
         self.due = due;
-        self.retained.expire(now, EXPIRED_AT_ONCE);
+        for expired in self.retained.expire(now, EXPIRED_AT_ONCE) {
+            self.forget_retained(&expired);
+        }
         for session in std::mem::take(&mut self.unfinished) {
             if let Some(session) = self.session_by_key(session).map(|_| session.index) {
                 self.pump(session, now);

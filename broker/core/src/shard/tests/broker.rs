@@ -1,5 +1,6 @@
 //! All shards of a broker, and clients that speak to it.
 
+use std::collections::VecDeque;
 use std::io::IoSlice;
 use std::sync::Arc;
 use std::time::Duration;
@@ -11,8 +12,8 @@ use nexum_codec::{
 use nexum_types::{PacketIdentifier, ProtocolVersion, ReasonCode, Time};
 
 use crate::{
-    ConnectionKey, ConnectionLoss, ConnectionOrigin, Input, Limits, Output, Shard, ShardConfig,
-    ShardId,
+    ConnectionKey, ConnectionLoss, ConnectionOrigin, Input, Limits, Output, RecordTable, Shard,
+    ShardConfig, ShardId, StoreRefusal, Stored, Submission,
 };
 
 /// Names a client of a [`Broker`].
@@ -25,6 +26,23 @@ pub(super) struct Broker {
     /// What the core asked for and no client sees, the oldest first: checks of credentials and
     /// steps of enhanced authentication.
     pub(super) asked: Vec<Output>,
+    /// What the store has.
+    pub(super) records: RecordTable,
+    /// What becomes of submissions.
+    pub(super) store: Store,
+    /// Those without an answer.
+    unanswered: VecDeque<(usize, Submission)>,
+}
+
+/// How the store fares.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Store {
+    /// It keeps everything at once.
+    Quick,
+    /// It answers when it is told to.
+    Slow,
+    /// It keeps nothing.
+    Full,
 }
 
 struct Client {
@@ -80,6 +98,9 @@ impl Broker {
             now: Time::ZERO,
             clients: Vec::new(),
             asked: Vec::new(),
+            records: RecordTable::default(),
+            store: Store::Quick,
+            unanswered: VecDeque::new(),
         }
     }
 
@@ -275,6 +296,13 @@ impl Broker {
                     moved = true;
                     self.deliver(self.client(from, key), from, key);
                 }
+                while let Some(submission) = self.shards[from].take_submission() {
+                    moved = true;
+                    self.unanswered.push_back((from, submission));
+                }
+                if self.store != Store::Slow {
+                    moved |= self.answer_submissions();
+                }
                 for to in 0..self.shards.len() {
                     if let Some(batch) = self.shards[from].take_peer_batch(ShardId(to as u16)) {
                         moved = true;
@@ -284,6 +312,49 @@ impl Broker {
                 }
             }
         }
+    }
+
+    /// The store comes to what it was given.
+    pub(super) fn commit(&mut self) {
+        let store = std::mem::replace(&mut self.store, Store::Quick);
+        self.answer_submissions();
+        self.settle();
+        self.store = store;
+    }
+
+    fn answer_submissions(&mut self) -> bool {
+        let answered = !self.unanswered.is_empty();
+        for (shard, submission) in std::mem::take(&mut self.unanswered) {
+            let refused = (self.store == Store::Full).then(|| StoreRefusal {
+                is_certain: true,
+                reason: Arc::from("full"),
+            });
+            if refused.is_none() {
+                self.records.apply(&submission.changes);
+            }
+            let sequence = submission.sequence;
+            let stored = Input::Stored(Stored { sequence, refused });
+            self.shards[shard].handle(stored, self.now);
+        }
+        answered
+    }
+
+    /// The broker is killed and starts again with what the store has, and as many shards.
+    pub(super) fn restart(&mut self, limits: Limits) {
+        let shards = self.shards.len() as u16;
+        let records = std::mem::take(&mut self.records);
+        let now = self.now;
+        *self = Broker::new(shards, limits);
+        self.now = now;
+        let (restored, session, message) = records.restored(7, shards);
+        self.records = records;
+        for (shard, restored) in restored {
+            self.shards[usize::from(shard.0)].restore(restored, now);
+        }
+        for shard in &mut self.shards {
+            shard.finish_restoring(session, message, now);
+        }
+        self.settle();
     }
 
     fn carry_out(&mut self, from: usize, output: Output) {
@@ -309,6 +380,10 @@ impl Broker {
             }
             output @ (Output::Authenticate { .. } | Output::Exchange { .. }) => {
                 self.asked.push(output);
+            }
+            Output::Load { load, keys } => {
+                let messages = keys.iter().map(|key| self.records.message(key)).collect();
+                self.shards[from].handle(Input::Loaded { load, messages }, self.now);
             }
             Output::ResumeReading { .. } | Output::Event(_) => {}
         }

@@ -1,0 +1,464 @@
+//! What is kept beyond the shard's own life: putting it into the journal, and what happens when the
+//! store has it, or refuses.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use nexum_codec::AcknowledgementKind;
+use nexum_types::{PacketIdentifier, ReasonCode, Time};
+
+use super::Shard;
+use super::promise::Then;
+use super::publish::Publication;
+use super::timers::Timer;
+use crate::connection::Holds;
+use crate::journal::{KeptDelivery, Waiters};
+use crate::key::{ConnectionKey, SessionKey};
+use crate::output::{DisconnectCause, Event};
+use crate::peer::{NotKept, PeerMessage, Receipt};
+use crate::record::{
+    Content, DeliveryRecord, Key, MessageId, SessionId, SessionRecord, StoreRefusal, Stored,
+    Submission, Value,
+};
+use crate::session::{Delivery, DeliveryRecorded, Exchange, Received};
+
+/// How long a store that refuses is left alone.
+const RETRY: Duration = Duration::from_millis(500);
+
+impl Shard {
+    /// What has gathered for the store since the last call, in one piece or, if it is much, in
+    /// several. To be submitted before the batches for other shards are sent; answered by
+    /// [`Input::Stored`](crate::Input::Stored), in this order.
+    pub fn take_submission(&mut self) -> Option<Submission> {
+        self.journal.submit()
+    }
+
+    /// Puts the record of a delivery into the journal, if its session keeps what it gets.
+    pub(super) fn record_delivery(
+        &mut self,
+        session: u32,
+        delivery: &mut Delivery,
+        publication: &mut Publication<'_>,
+        packet_identifier: Option<PacketIdentifier>,
+    ) {
+        let state = &self.sessions[session as usize];
+        let Some(id) = state.keeps() else {
+            return;
+        };
+        let is_inline = delivery.group.is_none() && publication.is_kept_once();
+        let content = if is_inline {
+            delivery.record = DeliveryRecorded::Inline;
+            Content::Inline(publication.message())
+        } else {
+            let message = self.share(publication);
+            delivery.record = DeliveryRecorded::Shared(message);
+            Content::Shared {
+                id: message,
+                size_bytes: delivery.size_bytes,
+            }
+        };
+        let group = delivery.group.and_then(|group| self.groups.group(group));
+        let record = DeliveryRecord {
+            content,
+            qos: delivery.qos,
+            retain: delivery.retain,
+            subscription_identifiers: delivery.subscription_identifiers.clone(),
+            group: group.map(|group| Arc::clone(&group.name)),
+            packet_identifier,
+        };
+        let key = Key::Delivery(id, delivery.position);
+        self.journal.put(key, Value::Delivery(record));
+        let kept = KeptDelivery {
+            session: self.session_key(session),
+            position: delivery.position,
+            packet_identifier,
+            revocable: publication.source.is_some(),
+        };
+        self.journal.waiters().deliveries.push(kept);
+        publication.kept = true;
+    }
+
+    /// The record of a message that several share, with one reference more.
+    pub(super) fn share(&mut self, publication: &mut Publication<'_>) -> MessageId {
+        if publication.carries_reference
+            && let Some(id) = publication.shared
+        {
+            publication.carries_reference = false;
+            return id;
+        }
+        let id = match publication.shared {
+            Some(id) => id,
+            None => {
+                let id = self.next_message_id;
+                // Those of one shard leave the same remainder: see `MessageId::owner`.
+                self.next_message_id.0 += u64::from(self.shards);
+                publication.shared = Some(id);
+                let message = publication.message();
+                self.journal.put(Key::Message(id), Value::Message(message));
+                id
+            }
+        };
+        *self.references.entry(id).or_default() += 1;
+        id
+    }
+
+    /// A publication that came with a reference to its record goes where nothing is kept.
+    pub(super) fn drop_carried_reference(&mut self, publication: &mut Publication<'_>) {
+        if std::mem::take(&mut publication.carries_reference)
+            && let Some(id) = publication.shared
+        {
+            self.drop_reference(id);
+        }
+    }
+
+    /// One of those who share a message needs it no more.
+    pub(super) fn drop_reference(&mut self, message: MessageId) {
+        let owner = message.owner(self.shards);
+        if owner != self.id {
+            return self.tell(owner, PeerMessage::Forget { message });
+        }
+        if let Some(references) = self.references.get_mut(&message) {
+            *references -= 1;
+            if *references == 0 {
+                self.references.remove(&message);
+                self.journal.delete(Key::Message(message));
+            }
+        }
+    }
+
+    /// A delivery is over, or its message is in the hands of its client.
+    pub(super) fn forget_delivery(&mut self, session: u32, delivery: &Delivery) {
+        let Some(id) = self.sessions[session as usize].id else {
+            return;
+        };
+        if delivery.is_recorded() {
+            self.journal.delete(Key::Delivery(id, delivery.position));
+        }
+        if let DeliveryRecorded::Shared(message) = delivery.record {
+            self.drop_reference(message);
+        }
+    }
+
+    /// An exchange is over.
+    pub(super) fn forget_exchange(
+        &mut self,
+        session: u32,
+        packet_identifier: PacketIdentifier,
+        exchange: &Exchange,
+    ) {
+        if exchange.recorded
+            && let Some(id) = self.sessions[session as usize].id
+        {
+            self.journal.delete(Key::Exchange(id, packet_identifier));
+        }
+        if let Some(delivery) = &exchange.delivery {
+            self.forget_delivery(session, delivery);
+        }
+    }
+
+    /// The client may use an identifier again. Returns whether the store has to know first.
+    pub(super) fn forget_received(&mut self, session: u32, packet: PacketIdentifier) -> bool {
+        let state = &mut self.sessions[session as usize];
+        let id = state.id;
+        match (state.received.remove(packet), id) {
+            (Some(Received::Waiting | Received::AskedAgain | Received::Stored), Some(id)) => {
+                self.journal.delete(Key::Received(id, packet));
+                true
+            }
+            (Some(_) | None, _) => false,
+        }
+    }
+
+    /// Puts what a session is into the journal.
+    pub(super) fn record_session(&mut self, session: u32) {
+        let state = &self.sessions[session as usize];
+        let Some(id) = state.id else {
+            return;
+        };
+        let record = SessionRecord {
+            client_id: state.client_id.shared(),
+            expiry_interval_seconds: state.expiry_interval_seconds,
+            disconnected_at: state.connection.is_none().then_some(state.disconnected_at),
+        };
+        self.journal.put(Key::Session(id), Value::Session(record));
+    }
+
+    /// A name for a new session.
+    pub(super) fn take_session_id(&mut self) -> SessionId {
+        let id = self.next_session_id;
+        self.next_session_id.0 += u64::from(self.shards);
+        id
+    }
+
+    /// What was put just now is to be safe before the connection is sent anything, or listened to.
+    pub(super) fn cork(&mut self, key: ConnectionKey) {
+        let connection = &mut self.connections[key.index as usize];
+        connection.corks += 1;
+        connection.holds.add(Holds::CORKED);
+        self.journal.waiters().corked.push(key);
+    }
+
+    fn uncork(&mut self, key: ConnectionKey) {
+        let Some(connection) = self.connection_mut(key) else {
+            return;
+        };
+        connection.corks = connection.corks.saturating_sub(1);
+        if connection.corks == 0 {
+            let has_output = connection.outbound.pending() > 0;
+            self.lift_hold(key, Holds::CORKED);
+            if has_output {
+                self.list_for_transmit(key.index);
+            }
+        }
+    }
+
+    /// The next packet of an exchange waits for what was put just now.
+    pub(super) fn gate(&mut self, session: u32, packet_identifier: PacketIdentifier) {
+        let key = self.session_key(session);
+        self.sessions[session as usize]
+            .gates
+            .push_back(packet_identifier);
+        self.journal.waiters().gates.push((key, packet_identifier));
+    }
+
+    pub(super) fn on_stored(&mut self, stored: Stored, now: Time) {
+        let Some(submitted) = self.journal.answered(stored.sequence) else {
+            debug_assert!(false, "answers come in the order of submissions");
+            return;
+        };
+        match stored.refused {
+            None => {
+                self.on_kept(submitted.waiters, now);
+                if self.journal.note_kept(stored.sequence) {
+                    self.event(Event::StoreRecovered);
+                }
+            }
+            Some(refusal) => {
+                let is_first = self
+                    .journal
+                    .begin_refusing(stored.sequence, &submitted.changes);
+                if is_first {
+                    self.wheel.arm(now + RETRY, Timer::Store);
+                    let reason = Arc::clone(&refusal.reason);
+                    self.event(Event::StoreRefuses { reason });
+                }
+                self.on_refused(submitted.waiters, &refusal, now);
+            }
+        }
+    }
+
+    pub(super) fn on_store_timer(&mut self, now: Time) {
+        if !self.journal.is_refusing() {
+            return;
+        }
+        if self.journal.retry() {
+            self.event(Event::StoreRecovered);
+        } else {
+            self.wheel.arm(now + RETRY, Timer::Store);
+        }
+    }
+
+    /// What they waited for is safe.
+    pub(super) fn on_kept(&mut self, waiters: Waiters, now: Time) {
+        let Waiters {
+            deliveries,
+            waiting,
+            gates,
+            joints,
+            received,
+            receipts,
+            corked,
+        } = waiters;
+        for delivery in deliveries {
+            self.on_delivery_kept(delivery, now);
+        }
+        for (group, position) in waiting {
+            self.on_waiting_kept(group, position, now);
+        }
+        for (session, packet_identifier) in gates {
+            self.open_gate(session, packet_identifier, now);
+        }
+        for (shard, ticket) in joints {
+            self.tell_joint(shard, ticket, true, now);
+        }
+        for (session, packet) in received {
+            self.on_received_kept(session, packet);
+        }
+        for receipt in receipts {
+            self.settle(receipt, None, now);
+        }
+        for connection in corked {
+            self.uncork(connection);
+        }
+    }
+
+    /// The store has a delivery: its message need not be in memory, unless it is to be sent soon.
+    fn on_delivery_kept(&mut self, kept: KeptDelivery, now: Time) {
+        let limits = Arc::clone(&self.limits);
+        let Some(session) = self.session_by_key(kept.session) else {
+            return;
+        };
+        let exchange = kept
+            .packet_identifier
+            .and_then(|id| session.inflight.get_mut(id))
+            .filter(|exchange| exchange.position == kept.position);
+        if let Some(exchange) = exchange {
+            let is_sent = exchange.sent;
+            if let Some(delivery) = &mut exchange.delivery {
+                delivery.stored = true;
+                if is_sent || session.connection.is_none() {
+                    delivery.unload();
+                }
+            }
+            return;
+        }
+        let may_hold = session.may_hold(&limits);
+        if let Some(place) = session.place_in_queue(kept.position) {
+            let delivery = &mut session.queue[place];
+            delivery.stored = true;
+            if !may_hold {
+                delivery.unload();
+            }
+            if place == 0 && session.connection.is_some() {
+                self.pump(kept.session.index, now);
+            }
+        }
+    }
+
+    fn on_received_kept(&mut self, key: SessionKey, packet: PacketIdentifier) {
+        let Some(session) = self.session_by_key(key) else {
+            return;
+        };
+        let connection = session.connection;
+        let Some(received) = session.received.get_mut(packet) else {
+            return;
+        };
+        let asked = std::mem::replace(received, Received::Stored) == Received::AskedAgain;
+        if asked && let Some(connection) = connection {
+            let kind = AcknowledgementKind::PubRec;
+            self.send_acknowledgement(connection.index, kind, packet, ReasonCode::Success);
+        }
+    }
+
+    /// The next packet of an exchange may leave, after those that were to leave before it.
+    fn open_gate(&mut self, key: SessionKey, packet_identifier: PacketIdentifier, now: Time) {
+        let Some(session) = self.session_by_key(key) else {
+            return;
+        };
+        if let Some(exchange) = session.inflight.get_mut(packet_identifier) {
+            exchange.gated = false;
+        }
+        while let Some(session) = self.session_by_key(key)
+            && let Some(first) = session.gates.front().copied()
+        {
+            let gated = session.inflight.get_mut(first).is_some_and(|it| it.gated);
+            if gated {
+                return;
+            }
+            session.gates.pop_front();
+            self.send_ungated(key.index, first, now);
+        }
+        // A walk over what is to be sent again may have waited for the gate.
+        if self.session_by_key(key).is_some_and(|it| it.has_backlog()) {
+            self.pump(key.index, now);
+        }
+    }
+
+    /// What could not be kept is submitted again later. Publishers are told if it is certain that
+    /// what they sent is not kept; then it is taken back as far as nobody was sent it.
+    fn on_refused(&mut self, mut waiters: Waiters, refusal: &StoreRefusal, now: Time) {
+        for connection in std::mem::take(&mut waiters.corked) {
+            self.end_connection(connection, DisconnectCause::Unstored, now);
+        }
+        if refusal.is_certain {
+            waiters = self.take_back(waiters, now);
+        }
+        self.journal.waiters().append(waiters);
+    }
+
+    /// What they wait for will not be kept: publishers are told, and what nobody was sent is taken
+    /// back. Returns those who wait all the same.
+    pub(super) fn take_back(&mut self, mut waiters: Waiters, now: Time) -> Waiters {
+        let (revocable, others) = std::mem::take(&mut waiters.deliveries)
+            .into_iter()
+            .partition::<Vec<_>, _>(|delivery| delivery.revocable);
+        waiters.deliveries = others;
+        for delivery in revocable {
+            if !self.revoke(delivery) {
+                waiters.deliveries.push(delivery);
+            }
+        }
+        let (told, others) = std::mem::take(&mut waiters.receipts)
+            .into_iter()
+            .partition::<Vec<_>, _>(|receipt| self.is_of_publisher(*receipt));
+        waiters.receipts = others;
+        for (key, packet) in std::mem::take(&mut waiters.received) {
+            let is_ours = self.session_by_key(key).is_some();
+            if is_ours {
+                self.forget_received(key.index, packet);
+            }
+        }
+        for (shard, ticket) in std::mem::take(&mut waiters.joints) {
+            self.tell_joint(shard, ticket, false, now);
+        }
+        for receipt in told {
+            self.settle(receipt, Some(NotKept::StoreRefuses), now);
+        }
+        waiters
+    }
+
+    fn is_of_publisher(&self, receipt: Receipt) -> bool {
+        match receipt {
+            Receipt::Owed {
+                connection,
+                sequence,
+            } => self
+                .connection(connection)
+                .and_then(|connection| connection.owed_at(sequence))
+                .is_none_or(|owed| owed.kind != AcknowledgementKind::PubComp),
+            Receipt::Promise(id) => self
+                .promises
+                .get(id as usize)
+                .is_some_and(|promise| matches!(promise.then, Then::Answer(..) | Then::Commit(_))),
+        }
+    }
+
+    /// Takes a delivery back that its client was not sent. False if it was.
+    fn revoke(&mut self, kept: KeptDelivery) -> bool {
+        let Some(session) = self.session_by_key(kept.session) else {
+            return true;
+        };
+        let index = kept.session.index;
+        if let Some(place) = session.place_in_queue(kept.position) {
+            if let Some(delivery) = session.queue.remove(place) {
+                session.release_bytes(&delivery);
+                self.forget_delivery(index, &delivery);
+            }
+            return true;
+        }
+        let Some(id) = kept.packet_identifier else {
+            return false;
+        };
+        let unsent = session
+            .inflight
+            .get_mut(id)
+            .is_none_or(|exchange| exchange.position == kept.position && !exchange.sent);
+        if !unsent {
+            return false;
+        }
+        let used_quota = session
+            .resend_from
+            .is_none_or(|from| session.inflight.position(id).is_some_and(|at| at < from));
+        session.gates.retain(|gate| *gate != id);
+        if let Some(exchange) = session.inflight.take(id) {
+            if used_quota {
+                session.quota_used = session.quota_used.saturating_sub(1);
+            }
+            if let Some(delivery) = &exchange.delivery {
+                session.release_bytes(delivery);
+            }
+            self.forget_exchange(index, id, &exchange);
+        }
+        true
+    }
+}

@@ -1,0 +1,239 @@
+//! Promises that are fulfilled in several places: how many answers are still due, and what then.
+
+use nexum_types::{PacketIdentifier, Time};
+
+use super::Shard;
+use super::publish::{Publication, Published};
+use crate::journal::Part;
+use crate::key::ShardId;
+use crate::peer::{NotKept, PeerMessage, Prepared, Receipt};
+use crate::record::{Key, SessionId};
+
+/// A promise whose fulfilment is awaited.
+#[derive(Debug)]
+pub(super) struct Promise {
+    remaining: u16,
+    refused: Option<NotKept>,
+    pub(super) then: Then,
+}
+
+/// What happens when it is fulfilled, or broken.
+#[derive(Debug)]
+pub(super) enum Then {
+    /// Another shard is told.
+    Answer(ShardId, Receipt),
+    /// What this shard and others have of a publication is committed.
+    Commit(Box<Joint>),
+    /// The will of a session is published: its record is not needed any more.
+    ForgetWill(SessionId),
+}
+
+/// A QoS 2 publication that several shards keep, and that is committed in one submission with its
+/// identifier.
+#[derive(Debug)]
+pub(super) struct Joint {
+    part: Part,
+    receipt: Receipt,
+}
+
+impl Shard {
+    pub(super) fn promise(&mut self, then: Then) -> Receipt {
+        let promise = Promise {
+            remaining: 0,
+            refused: None,
+            then,
+        };
+        Receipt::Promise(self.promises.insert(promise) as u32)
+    }
+
+    /// All have been asked for their answer. If nobody was it is fulfilled at once.
+    pub(super) fn await_promise(
+        &mut self,
+        receipt: Receipt,
+        answers: u16,
+        refused: Option<NotKept>,
+        now: Time,
+    ) {
+        let Receipt::Promise(id) = receipt else {
+            return;
+        };
+        if let Some(promise) = self.promises.get_mut(id as usize) {
+            promise.remaining = answers;
+            promise.refused = refused;
+            if answers == 0 {
+                self.fulfil(id, now);
+            }
+        }
+    }
+
+    /// One of the answers that somebody waits for.
+    pub(super) fn settle(&mut self, receipt: Receipt, refused: Option<NotKept>, now: Time) {
+        match receipt {
+            Receipt::Owed {
+                connection,
+                sequence,
+            } => self.on_owed_receipt(connection, sequence, refused, now),
+            Receipt::Promise(id) => {
+                let Some(promise) = self.promises.get_mut(id as usize) else {
+                    return;
+                };
+                promise.refused = promise.refused.or(refused);
+                promise.remaining = promise.remaining.saturating_sub(1);
+                if promise.remaining == 0 {
+                    self.fulfil(id, now);
+                }
+            }
+        }
+    }
+
+    fn fulfil(&mut self, id: u32, now: Time) {
+        let Promise { refused, then, .. } = self.promises.remove(id as usize);
+        match then {
+            Then::Answer(to, receipt) => self.tell(
+                to,
+                PeerMessage::Kept {
+                    receipt,
+                    refused,
+                    prepared: None,
+                },
+            ),
+            Then::Commit(joint) => {
+                let Joint { mut part, receipt } = *joint;
+                if refused.is_none() {
+                    part.waiters.receipts.push(receipt);
+                }
+                self.journal.append(part);
+                if refused.is_some() {
+                    self.settle(receipt, refused, now);
+                }
+            }
+            Then::ForgetWill(session) => {
+                let has_another = self
+                    .session_ids
+                    .get(&session)
+                    .is_some_and(|index| self.sessions[*index as usize].will.is_some());
+                if !has_another {
+                    self.journal.delete(Key::Will(session));
+                }
+            }
+        }
+    }
+
+    /// Publishes what other shards may keep, too: they hand over what they would have committed,
+    /// and this shard commits all of it together with the identifier.
+    pub(super) fn publish_jointly(
+        &mut self,
+        publication: &mut Publication<'_>,
+        session: u32,
+        packet: PacketIdentifier,
+        receipt: Receipt,
+        now: Time,
+    ) -> Published {
+        let joint = Joint {
+            part: Part::default(),
+            receipt,
+        };
+        let promise = self.promise(Then::Commit(Box::new(joint)));
+        publication.receipt = Some(promise);
+        publication.joint = true;
+        self.journal.capture();
+        let mut published = self.publish(publication, now);
+        let is_kept = publication.is_kept() || published.receipts > 0;
+        if is_kept && let Some(id) = self.sessions[session as usize].keeps() {
+            self.keep_received(session, id, packet);
+        }
+        let part = self.journal.captured();
+        let Receipt::Promise(id) = promise else {
+            return published;
+        };
+        if !is_kept {
+            self.promises.remove(id as usize);
+            return published;
+        }
+        if let Some(Promise {
+            then: Then::Commit(joint),
+            ..
+        }) = self.promises.get_mut(id as usize)
+        {
+            joint.part = part;
+        }
+        let (answers, refused) = (published.receipts, published.refused.take());
+        published.receipts = 1;
+        self.pending_joint = Some((promise, answers, refused));
+        published
+    }
+
+    /// After the acknowledgement is owed: the answers may be complete already.
+    pub(super) fn begin_joint(&mut self, now: Time) {
+        if let Some((promise, answers, refused)) = self.pending_joint.take() {
+            self.await_promise(promise, answers, refused, now);
+        }
+    }
+
+    /// An answer from another shard.
+    pub(super) fn on_peer_kept(
+        &mut self,
+        receipt: Receipt,
+        refused: Option<NotKept>,
+        prepared: Option<Box<Prepared>>,
+        now: Time,
+    ) {
+        if let (Some(prepared), Receipt::Promise(id)) = (prepared, receipt)
+            && let Some(Promise {
+                then: Then::Commit(joint),
+                ..
+            }) = self.promises.get_mut(id as usize)
+        {
+            for change in prepared.changes {
+                joint.part.push(change);
+            }
+            joint.part.waiters.joints.extend(prepared.tickets);
+        }
+        self.settle(receipt, refused, now);
+    }
+
+    /// Hands what this shard would commit of a joint publication to the shard that does.
+    pub(super) fn hand_over(
+        &mut self,
+        to: ShardId,
+        receipt: Receipt,
+        part: Part,
+        refused: Option<NotKept>,
+    ) {
+        let Part {
+            changes, waiters, ..
+        } = part;
+        let ticket = self.tickets.insert(waiters) as u32;
+        let prepared = Prepared {
+            changes,
+            tickets: vec![(self.id, ticket)],
+        };
+        self.tell(
+            to,
+            PeerMessage::Kept {
+                receipt,
+                refused,
+                prepared: Some(Box::new(prepared)),
+            },
+        );
+    }
+
+    pub(super) fn tell_joint(&mut self, shard: ShardId, ticket: u32, kept: bool, now: Time) {
+        if shard == self.id {
+            self.on_joint_stored(ticket, kept, now);
+        } else {
+            self.tell(shard, PeerMessage::JointStored { ticket, kept });
+        }
+    }
+
+    pub(super) fn on_joint_stored(&mut self, ticket: u32, kept: bool, now: Time) {
+        let Some(waiters) = self.tickets.try_remove(ticket as usize) else {
+            return;
+        };
+        if kept {
+            return self.on_kept(waiters, now);
+        }
+        // The shard that could not commit it has told its publisher; nobody was sent it.
+        self.take_back(waiters, now);
+    }
+}
