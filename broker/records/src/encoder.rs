@@ -79,3 +79,64 @@ enum Write {
     /// As the only one the key ever has: nothing has to be looked for below it when it is deleted.
     Insert,
 }
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use nexum_core::{Content, DeliveryRecord, MessageId, SessionId, SubscriptionIdentifierList};
+    use nexum_types::{Message, MessageParts, QoS, Time, TopicName};
+
+    use super::*;
+
+    fn delivery(position: u64) -> Change {
+        let message = Message::new(MessageParts {
+            topic: TopicName::new("some/topic").expect("it is one"),
+            properties: &[],
+            payload: &[7; 256],
+            qos: QoS::AtLeastOnce,
+            retain: false,
+            published_at: Time::ZERO,
+            expires_at: None,
+        });
+        Change::Put(
+            Key::Delivery(SessionId(1), position),
+            Value::Delivery(DeliveryRecord {
+                content: Content::Inline(Arc::new(message)),
+                qos: QoS::AtLeastOnce,
+                retain: false,
+                subscription_identifiers: SubscriptionIdentifierList::new(),
+                group: None,
+                packet_identifier: None,
+            }),
+        )
+    }
+
+    #[test]
+    fn memory_is_used_again() {
+        let mut encoder = Encoder::new();
+        let mut out = Changes::new();
+        encoder.encode(&[delivery(0)], &mut out);
+        let memory = |encoder: &Encoder| (encoder.key.as_ptr(), encoder.value.as_ptr());
+        let before = memory(&encoder);
+        for position in 1..100 {
+            out.clear();
+            encoder.encode(&[delivery(position)], &mut out);
+        }
+        assert_eq!(memory(&encoder), before);
+    }
+
+    #[test]
+    fn a_delivery_costs_33_bytes_beside_topic_and_payload() {
+        let mut encoder = Encoder::new();
+        encoder.encode(&[delivery(0)], &mut Changes::new());
+        assert_eq!(encoder.key.len() + encoder.value.len(), 33 + 10 + 256);
+    }
+
+    #[test]
+    #[should_panic(expected = "is of another kind")]
+    fn a_value_under_a_key_of_another_kind_is_a_bug() {
+        let change = Change::Put(Key::Message(MessageId(1)), Value::Received);
+        Encoder::new().encode(&[change], &mut Changes::new());
+    }
+}

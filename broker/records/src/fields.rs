@@ -1,5 +1,7 @@
 //! The parts of a key or value, taken off its front.
 
+use std::fmt;
+
 use nexum_types::QoS;
 
 /// The version of every kind of record; there has been one.
@@ -12,6 +14,17 @@ pub(crate) enum Unreadable {
     Newer(u8),
     /// No version of the program did.
     Damaged(&'static str),
+}
+
+impl fmt::Display for Unreadable {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Unreadable::Newer(version) => {
+                write!(f, "version {version}, of which this program does not know")
+            }
+            Unreadable::Damaged(why) => f.write_str(why),
+        }
+    }
 }
 
 /// Bytes that have not been read yet.

@@ -3,7 +3,7 @@
 //! The core says what changes in words of MQTT ([`nexum_core::Change`]), the store keeps bytes
 //! ([`nexum_storage::Changes`]); this crate alone knows how one becomes the other. An [`Encoder`]
 //! writes, [`read_message`] brings a payload back when it is needed, [`recover`] everything else
-//! after a restart. `FORMAT.md` draws the bytes.
+//! after a restart, and [`describe`] tells what there is. `FORMAT.md` draws the bytes.
 //!
 //! It makes no decision about a session or a message, but one: what nobody will ask for is garbage.
 //!
@@ -49,18 +49,22 @@
 
 #![forbid(unsafe_code)]
 
+mod describe;
 mod encoder;
 mod error;
 mod fields;
 mod key;
 mod meta;
+mod named;
 mod read_message;
 mod record;
 mod recover;
 pub mod tables;
 
+pub use describe::{Contents, Kept, Queue, describe};
 pub use encoder::Encoder;
 pub use error::RecordsError;
 pub use meta::Meta;
+pub use named::Named;
 pub use read_message::read_message;
-pub use recover::{Named, Progress, Recovered, recover};
+pub use recover::{Progress, Recovered, recover};

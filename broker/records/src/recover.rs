@@ -7,7 +7,6 @@
 //! version may be able to. What can be read and is of no use is garbage.
 
 mod garbage;
-mod named;
 mod sessions;
 mod shared;
 
@@ -21,11 +20,11 @@ use nexum_types::{Message, Time};
 
 use crate::error::RecordsError;
 use crate::fields::Unreadable;
+use crate::named::Named;
 use crate::record::delivery::DeliveryContent;
 use crate::record::{delivery, exchange, message, received, session, subscription, waiting, will};
 use crate::{key, tables};
 use garbage::Garbage;
-pub use named::Named;
 use sessions::{Owner, Sessions};
 use shared::{Lookup, SharedMessages};
 
