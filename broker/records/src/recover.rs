@@ -61,7 +61,7 @@ pub struct Recovered {
     /// Deletions of what is of no use any more: sessions that ended with their connections, what
     /// belongs to no session, shared messages that nobody names, and what is [`lost`](Self::lost)
     /// because its message is not there. They are in submissions of at most 65,536 deletions or
-    /// about a mebibyte, in any order, and have to be submitted before any other change: what is
+    /// about 4 MiB, in any order, and have to be submitted before any other change: what is
     /// deleted may be inserted again.
     pub garbage: Vec<Changes>,
     /// Deliveries, and messages waiting in shared subscriptions, whose message is not there or

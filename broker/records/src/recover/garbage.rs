@@ -2,8 +2,8 @@ use nexum_storage::{Changes, TableId};
 
 /// Of one submission.
 const DELETIONS: usize = 1 << 16;
-/// Keys may be long, and a submission must fit into a batch.
-const BYTES: usize = 1 << 20;
+/// Keys may have 64 KiB, and a submission must fit into a batch.
+const BYTES: usize = 4 << 20;
 
 /// Deletions, in submissions of bounded size.
 #[derive(Debug, Default)]

@@ -66,3 +66,18 @@ fn the_ten_longest_queues_are_named() {
     assert_eq!(longest.client_id.as_deref(), Some("client 2"));
     assert_eq!(longest.bytes, 28);
 }
+
+#[test]
+fn of_equal_queues_the_older_session_comes_first() {
+    let mut world = World::new();
+    for id in 0..12 {
+        world.change(&[session(id, "c"), inline(id, 0, b"x")]);
+    }
+    let contents = describe(&world.store.view()).expect("it can be read");
+    let sessions: Vec<u64> = contents
+        .longest
+        .iter()
+        .map(|queue| queue.session.0)
+        .collect();
+    assert_eq!(sessions, [0, 1, 2, 3, 4, 5, 6, 7, 8, 9]);
+}

@@ -7,8 +7,8 @@ use nexum_core::{
     Change, Content, DeliveryRecord, ExchangeRecord, Key, MessageId, Restored, SessionId,
     SessionRecord, SubscriptionIdentifierList, SubscriptionRecord, Value, Will,
 };
-use nexum_records::{Meta, read_message, tables};
-use nexum_storage::TableId;
+use nexum_records::{Encoder, Meta, read_message, tables};
+use nexum_storage::{Changes, TableId};
 use nexum_types::{Message, MessageParts, QoS, Time, TopicName};
 
 use crate::sample::packet_identifier;
@@ -308,6 +308,26 @@ fn every_kind_is_written_as_it_is_drawn() {
     for golden in all() {
         let world = World::with(std::slice::from_ref(&golden.change));
         assert_eq!(world.entries(), [golden.entry()], "{:?}", golden.change);
+    }
+}
+
+/// Deliveries, waiting and shared messages never have a value before.
+#[test]
+fn what_is_new_is_inserted_and_what_may_be_there_is_put() {
+    for golden in all() {
+        let (table, key, value) = golden.entry();
+        let mut expected = Changes::new();
+        match table {
+            tables::DELIVERIES | tables::WAITING | tables::MESSAGES => {
+                expected.insert(table, &key, &value);
+            }
+            _ => expected.put(table, &key, &value),
+        }
+        expected.delete(table, &key);
+        let delete = Change::Delete(golden.change.key().clone());
+        let mut changes = Changes::new();
+        Encoder::new().encode(&[golden.change, delete], &mut changes);
+        assert_eq!(changes, expected);
     }
 }
 
