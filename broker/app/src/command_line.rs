@@ -13,6 +13,7 @@ Nexum, an MQTT 3.1.1 and 5 broker.
 
 Usage: nexum [OPTIONS]
        nexum passwd FILE USER
+       nexum check-data DIR
 
 Options:
   --config FILE             Read this configuration; without it ./config.toml if there is one
@@ -41,6 +42,7 @@ pub(crate) enum Command {
     Run(Sources),
     CheckConfig(Sources),
     SetPassword { file: PathBuf, user: String },
+    CheckData { directory: PathBuf },
     Help,
     Version,
 }
@@ -70,6 +72,9 @@ impl Command {
                 Arg::Long("help") | Arg::Short('h') => return Ok(Command::Help),
                 Arg::Long("version") | Arg::Short('V') => return Ok(Command::Version),
                 Arg::Value(command) if command == "passwd" => return parse_passwd(parser),
+                Arg::Value(command) if command == "check-data" => {
+                    return parse_check_data(parser);
+                }
                 Arg::Long(_) | Arg::Short(_) | Arg::Value(_) => return Err(argument.unexpected()),
             }
         }
@@ -96,5 +101,20 @@ fn parse_passwd(mut parser: Parser) -> Result<Command, lexopt::Error> {
         (Some(file), Some(user)) => Ok(Command::SetPassword { file, user }),
         (Some(_), None) => Err("passwd needs USER after the file".into()),
         (None, _) => Err("passwd needs FILE and USER".into()),
+    }
+}
+
+fn parse_check_data(mut parser: Parser) -> Result<Command, lexopt::Error> {
+    let mut directory = None;
+    while let Some(argument) = parser.next()? {
+        match argument {
+            Arg::Long("help") | Arg::Short('h') => return Ok(Command::Help),
+            Arg::Value(value) if directory.is_none() => directory = Some(PathBuf::from(value)),
+            Arg::Long(_) | Arg::Short(_) | Arg::Value(_) => return Err(argument.unexpected()),
+        }
+    }
+    match directory {
+        Some(directory) => Ok(Command::CheckData { directory }),
+        None => Err("check-data needs DIR, the data directory".into()),
     }
 }

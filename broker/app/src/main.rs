@@ -4,6 +4,7 @@
 
 #![forbid(unsafe_code)]
 
+mod check_data;
 mod command_line;
 mod config;
 mod log;
@@ -40,6 +41,16 @@ fn main() -> ExitCode {
         },
         Ok(Command::SetPassword { file, user }) => match passwd::set_password(&file, &user) {
             Ok(()) => ExitCode::SUCCESS,
+            Err(error) => {
+                eprintln!("nexum: {error}");
+                ExitCode::FAILURE
+            }
+        },
+        Ok(Command::CheckData { directory }) => match check_data::check_data(&directory) {
+            Ok(findings) => match print(&findings.text) {
+                ExitCode::SUCCESS if !findings.is_whole => ExitCode::FAILURE,
+                code => code,
+            },
             Err(error) => {
                 eprintln!("nexum: {error}");
                 ExitCode::FAILURE

@@ -7,13 +7,15 @@ use std::net::SocketAddr;
 use std::process::ExitCode;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::{Duration, Instant};
 
 use nexum_admin::{Admin, Source};
 use nexum_core::Limits;
 use nexum_server::{
-    Authenticator, BindError, Handle, ListenerConfig, ListenerTransport, MetricsSnapshot,
-    PasswordFile, PasswordFileError, RunError, Server, ServerConfig, TlsError, WebSocketConfig,
+    Authenticator, Handle, ListenerConfig, ListenerTransport, MetricsSnapshot, PasswordFile,
+    PasswordFileError, RunError, Server, ServerConfig, ServerError, TlsError, WebSocketConfig,
 };
+use nexum_storage::{DirectoryError, Durability, OpenError, Options, Progress, RealDisk, Store};
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 
 use crate::config::{Anonymous, Config, ListenAddress, Transport};
@@ -26,8 +28,12 @@ use crate::{NONSENSE, VERSION};
 enum StartError {
     /// A file that the configuration names cannot be used.
     File(FileError),
-    /// A listener cannot be had.
-    Bind(BindError),
+    /// The data directory cannot be used.
+    Directory(DirectoryError),
+    /// What is in it cannot be used.
+    Store(OpenError),
+    /// A listener cannot be had, or what was kept cannot be used.
+    Server(ServerError),
     /// The administration's address cannot be had.
     Admin {
         address: SocketAddr,
@@ -43,7 +49,9 @@ impl fmt::Display for StartError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             StartError::File(error) => write!(f, "{error}"),
-            StartError::Bind(error) => write!(f, "{error}"),
+            StartError::Directory(error) => write!(f, "'data_dir' in [server]: {error}"),
+            StartError::Store(error) => write!(f, "the data directory: {error}"),
+            StartError::Server(error) => write!(f, "{error}"),
             StartError::Admin { address, error } => {
                 write!(
                     f,
@@ -105,7 +113,9 @@ pub(crate) fn run(config: &Config) -> ExitCode {
         Ok(()) => ExitCode::SUCCESS,
         Err(StartError::File(_)) => ExitCode::from(NONSENSE),
         Err(
-            StartError::Bind(_)
+            StartError::Directory(_)
+            | StartError::Store(_)
+            | StartError::Server(_)
             | StartError::Admin { .. }
             | StartError::System(_)
             | StartError::Run(_),
@@ -116,7 +126,8 @@ pub(crate) fn run(config: &Config) -> ExitCode {
 fn serve(config: &Config) -> Result<(), StartError> {
     allow_open_files(&config.limits);
     let users = check_files(config).map_err(StartError::File)?;
-    let server = Server::bind(ServerConfig {
+    let store = open_store(config)?;
+    let server_config = ServerConfig {
         listeners: config
             .listeners
             .iter()
@@ -126,8 +137,8 @@ fn serve(config: &Config) -> Result<(), StartError> {
         limits: Arc::new(config.limits.clone()),
         authenticator: users.map(|users| Arc::new(users) as Arc<dyn Authenticator>),
         seed: random_seed(),
-    })
-    .map_err(StartError::Bind)?;
+    };
+    let server = Server::bind(server_config, store).map_err(StartError::Server)?;
 
     let handle = server.handle();
     let broker = Arc::new(Broker {
@@ -164,6 +175,47 @@ fn serve(config: &Config) -> Result<(), StartError> {
     }
     tracing::info!("ended");
     outcome
+}
+
+/// Opens what was kept, and logs what was found.
+fn open_store(config: &Config) -> Result<Store, StartError> {
+    let options = store_options(config);
+    if options.durability == Durability::Memory {
+        return Ok(Store::in_memory(options));
+    }
+    let disk = RealDisk::open(&config.data_dir).map_err(StartError::Directory)?;
+    let mut told = Instant::now();
+    let mut progress = |progress: Progress| {
+        if told.elapsed() >= Duration::from_secs(1) {
+            told = Instant::now();
+            tracing::info!("reading the log: {progress}");
+        }
+    };
+    let (store, report) =
+        Store::open_with(Arc::new(disk), options, &mut progress).map_err(StartError::Store)?;
+    tracing::info!("{}: {report}", config.data_dir.display());
+    for damage in &report.damage {
+        tracing::error!("the log was damaged, and what was there is lost: {damage}");
+    }
+    Ok(store)
+}
+
+fn store_options(config: &Config) -> Options {
+    let crate::config::Storage {
+        durability,
+        disk_budget_bytes,
+        salvage,
+    } = config.storage;
+    let defaults = Options::default();
+    // Whatever a packet makes the broker keep is kept at once.
+    let packet = config.limits.maximum_packet_size_bytes as usize;
+    Options {
+        durability,
+        disk_budget_bytes: (disk_budget_bytes > 0).then_some(disk_budget_bytes),
+        salvage,
+        maximum_batch_bytes: defaults.maximum_batch_bytes.max(2 * packet + (8 << 20)),
+        ..defaults
+    }
 }
 
 /// The running broker, as the administration sees it and the steward steers it.

@@ -1,16 +1,17 @@
 //! The way to a running server from any thread.
 
 use std::fmt;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 use nexum_core::{Input, Limits, ShardId};
+use nexum_storage::StoreWatcher;
 use nexum_types::QoS;
 
 use crate::acceptor::StopAccepting;
 use crate::authenticate::Authenticator;
 use crate::clock::Clock;
 use crate::listener::{Listener, ListenerAddress};
-use crate::metrics::{AcceptMetrics, MetricsSnapshot, ShardMetrics};
+use crate::metrics::{AcceptMetrics, MetricsSnapshot, ShardMetrics, StoreSnapshot};
 use crate::post::{Letter, PostOffice};
 
 /// What all threads of a server share. None of it is touched for a message.
@@ -23,6 +24,8 @@ pub(crate) struct Shared {
     pub(crate) shards: Vec<ShardMetrics>,
     pub(crate) accept: AcceptMetrics,
     pub(crate) stop_accepting: StopAccepting,
+    /// Known when the server runs.
+    pub(crate) store: OnceLock<StoreWatcher>,
 }
 
 /// Steers a server and reads its numbers. Cheap to clone; it outlives the server harmlessly.
@@ -84,7 +87,11 @@ impl Handle {
             snapshot
         };
         MetricsSnapshot {
-            uptime: clock.now().since(nexum_types::Time::ZERO),
+            uptime: clock.uptime(),
+            store: self.shared.store.get().and_then(|store| {
+                let (statistics, usage) = store.statistics()?;
+                Some(StoreSnapshot { statistics, usage })
+            }),
             shards: post_office.shards().map(of_shard).collect(),
             accept: accept.load(),
         }

@@ -9,6 +9,7 @@
 //! use std::sync::Arc;
 //!
 //! use nexum_core::Limits;
+//! use nexum_storage::{Options, Store};
 //! use nexum_server::{ListenerConfig, ListenerTransport, Server, ServerConfig};
 //!
 //! let listener = ListenerConfig {
@@ -16,13 +17,14 @@
 //!     transport: ListenerTransport::Tcp,
 //!     anonymous: None,
 //! };
-//! let server = Server::bind(ServerConfig {
+//! let config = ServerConfig {
 //!     listeners: vec![listener],
 //!     shards: Some(1),
 //!     limits: Arc::new(Limits::default()),
 //!     authenticator: None,
 //!     seed: 7,
-//! })?;
+//! };
+//! let server = Server::bind(config, Store::in_memory(Options::default()))?;
 //! let handle = server.handle();
 //! assert_eq!(handle.listeners()[0].scheme, "tcp");
 //! let running = server.start()?;
@@ -41,12 +43,14 @@ mod clock;
 mod fair_line;
 mod guard;
 mod handle;
+mod keeper;
 mod listener;
 mod mailbox;
 mod metrics;
 mod password_file;
 mod post;
 mod ready;
+mod recovery;
 mod server;
 mod shard_loop;
 mod socket;
@@ -60,8 +64,9 @@ pub use listener::{
 };
 pub use metrics::{
     AcceptSnapshot, LATENCY_BOUNDS_MICROSECONDS, LatencyHistogram, Load, MetricsSnapshot,
-    ShardSnapshot,
+    ShardSnapshot, StoreSnapshot,
 };
 pub use password_file::{PasswordFile, PasswordFileError};
-pub use server::{RunError, Running, Server, ServerConfig};
+pub use recovery::RecoveryError;
+pub use server::{RunError, Running, Server, ServerConfig, ServerError};
 pub use tls_config::{TlsConfig, TlsError};

@@ -9,6 +9,7 @@ use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
 use nexum_core::{Counters, Gauges};
+use nexum_storage::{Statistics, Usage};
 
 /// Upper bounds of the latency buckets, in microseconds; what is slower is in the last bucket.
 pub const LATENCY_BOUNDS_MICROSECONDS: [u64; 18] = [
@@ -92,7 +93,7 @@ pub struct AcceptSnapshot {
 }
 
 /// The numbers of the whole server.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default)]
 pub struct MetricsSnapshot {
     /// Since the server was bound.
     pub uptime: Duration,
@@ -100,6 +101,17 @@ pub struct MetricsSnapshot {
     pub shards: Vec<ShardSnapshot>,
     /// Of the acceptor.
     pub accept: AcceptSnapshot,
+    /// Of the store; `None` before it runs and after it ended.
+    pub store: Option<StoreSnapshot>,
+}
+
+/// The store's numbers at a time.
+#[derive(Clone, Debug)]
+pub struct StoreSnapshot {
+    /// What it has done.
+    pub statistics: Statistics,
+    /// What it takes.
+    pub usage: Usage,
 }
 
 /// Where one shard leaves its numbers.

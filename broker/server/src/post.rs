@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use nexum_core::{
-    AuthenticationOutcome, ConnectionKey, ConnectionOrigin, Input, PeerBatch, ShardId,
+    AuthenticationOutcome, ConnectionKey, ConnectionOrigin, Input, PeerBatch, ShardId, Stored,
 };
 use nexum_types::Time;
 
@@ -32,7 +32,9 @@ pub(crate) enum Letter {
         connection: ConnectionKey,
         outcome: AuthenticationOutcome,
     },
-    /// From a [`Handle`](crate::Handle).
+    /// From the store: what became of submissions, in their order.
+    Stored(Vec<Stored>),
+    /// From a [`Handle`](crate::Handle), or messages read back from the store.
     Input(Input),
     /// The broker goes down: say so to everybody and end.
     ShutDown,

@@ -2,21 +2,23 @@
 
 use std::fmt;
 use std::io;
-use std::sync::{Arc, mpsc};
+use std::sync::{Arc, OnceLock, mpsc};
 use std::thread::{self, JoinHandle};
 
-use nexum_core::{Limits, Shard, ShardConfig, ShardId};
+use nexum_core::{Limits, Shard, ShardId};
+use nexum_storage::{Store, StoreEvent, StoreThread, ThreadOptions};
 use tokio::sync::oneshot;
 
 use crate::acceptor::{Acceptor, BoundSockets, StopAccepting};
 use crate::authenticate::{AuthenticationPool, Authenticator};
-use crate::clock::Clock;
 use crate::guard::guarded;
 use crate::handle::{Handle, Shared};
+use crate::keeper::{Keeper, Keepers};
 use crate::listener::{BindError, ListenerConfig, bind};
 use crate::metrics::{AcceptMetrics, ShardMetrics};
 use crate::post::PostOffice;
 use crate::ready::Doorbell;
+use crate::recovery::{self, RecoveryError};
 use crate::shard_loop::ShardLoop;
 
 /// What a server is made of.
@@ -49,7 +51,8 @@ pub struct Server {
     stopped: oneshot::Receiver<()>,
     doorbells: Vec<Arc<Doorbell>>,
     shared: Arc<Shared>,
-    seed: u64,
+    shards: Vec<Shard>,
+    store: Store,
 }
 
 impl fmt::Debug for Server {
@@ -59,6 +62,26 @@ impl fmt::Debug for Server {
             .finish_non_exhaustive()
     }
 }
+
+/// Why there is no server.
+#[derive(Debug)]
+pub enum ServerError {
+    /// An address or a certificate cannot be used.
+    Bind(BindError),
+    /// What was kept cannot be used.
+    Recovery(RecoveryError),
+}
+
+impl fmt::Display for ServerError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            ServerError::Bind(error) => write!(f, "{error}"),
+            ServerError::Recovery(error) => write!(f, "{error}"),
+        }
+    }
+}
+
+impl std::error::Error for ServerError {}
 
 /// Why a server ended other than by being told to.
 #[derive(Debug)]
@@ -82,11 +105,11 @@ impl std::error::Error for RunError {}
 
 impl Server {
     /// Binds every address and loads every certificate, so that what is wrong with them is known
-    /// before anything runs.
+    /// before anything runs; then takes back what the store has kept.
     ///
     /// # Errors
-    /// The first address or certificate that cannot be used.
-    pub fn bind(config: ServerConfig) -> Result<Server, BindError> {
+    /// The first address or certificate that cannot be used, or what is wrong with the store.
+    pub fn bind(config: ServerConfig, mut store: Store) -> Result<Server, ServerError> {
         let ServerConfig {
             listeners,
             shards,
@@ -97,14 +120,17 @@ impl Server {
         let sockets = listeners
             .into_iter()
             .map(bind)
-            .collect::<Result<Vec<_>, _>>()?;
+            .collect::<Result<Vec<_>, _>>()
+            .map_err(ServerError::Bind)?;
         let shards = shards
             .unwrap_or_else(|| thread::available_parallelism().map_or(1, |number| number.get()))
             .clamp(1, usize::from(u16::MAX));
+        let (restored, clock) = recovery::restore(&mut store, shards as u16, &limits, seed)
+            .map_err(ServerError::Recovery)?;
         let doorbells: Vec<_> = (0..shards).map(|_| Arc::new(Doorbell::default())).collect();
         let (stop_accepting, stopped) = StopAccepting::new();
         let shared = Arc::new(Shared {
-            clock: Clock::start(),
+            clock,
             limits,
             post_office: PostOffice::new(doorbells.iter()),
             listeners: sockets
@@ -115,13 +141,15 @@ impl Server {
             shards: (0..shards).map(|_| ShardMetrics::default()).collect(),
             accept: AcceptMetrics::default(),
             stop_accepting,
+            store: OnceLock::new(),
         });
         Ok(Server {
             sockets,
             stopped,
             doorbells,
             shared,
-            seed,
+            shards: restored,
+            store,
         })
     }
 
@@ -141,14 +169,22 @@ impl Server {
             stopped,
             doorbells,
             shared,
-            seed,
+            shards,
+            store,
         } = self;
         let handle = Handle::new(Arc::clone(&shared));
         let (ended, ends) = mpsc::channel();
+        let options = ThreadOptions::default();
+        let store = StoreThread::start(store, options, Box::new(|event| tell(&event)))
+            .map_err(RunError::Threads)?;
+        let keepers = Keepers::start(&store, &shared.post_office).map_err(RunError::Threads)?;
+        // Only here, and once.
+        let _first = shared.store.set(store.watcher());
         let mut running = Running {
             handle,
             ends,
             threads: Vec::new(),
+            store: None,
         };
         let authentication = shared
             .authenticator
@@ -157,23 +193,23 @@ impl Server {
             .transpose()
             .map_err(RunError::Threads)?;
         let mut accepting = Some((sockets, stopped));
-        for (id, doorbell) in shared.post_office.shards().zip(doorbells) {
-            let shards = shared.post_office.shard_count();
-            let config = ShardConfig {
+        let ids = shared.post_office.shards();
+        for ((id, doorbell), shard) in ids.zip(doorbells).zip(shards) {
+            let own = ShardParts {
                 id,
-                shards,
-                limits: Arc::clone(&shared.limits),
-                seed,
-                authentication_methods: Arc::from([]),
+                shard,
+                doorbell,
+                shared: Arc::clone(&shared),
+                authentication: authentication.clone(),
+                keeper: keepers.keeper(&store, id),
             };
-            let shared = Arc::clone(&shared);
-            let authentication = authentication.clone();
             // The first of them accepts for all.
             let accepting = accepting.take();
             running.spawn(format!("shard-{}", id.0), &ended, move || {
-                run_shard(config, doorbell, shared, authentication, accepting)
+                run_shard(own, accepting)
             })?;
         }
+        running.store = Some(store);
         Ok(running)
     }
 
@@ -192,6 +228,8 @@ pub struct Running {
     handle: Handle,
     ends: mpsc::Receiver<Result<(), String>>,
     threads: Vec<JoinHandle<()>>,
+    /// Closed when nobody submits any more.
+    store: Option<StoreThread>,
 }
 
 impl Running {
@@ -214,6 +252,11 @@ impl Running {
         }
         for thread in self.threads {
             thread.join().expect("the thread's body is guarded");
+        }
+        if let Some(store) = self.store
+            && let Err(error) = store.close()
+        {
+            tracing::error!("the last changes are not stored: {error}");
         }
         outcome
     }
@@ -243,14 +286,36 @@ impl Running {
     }
 }
 
+/// What the operator should know of the store.
+fn tell(event: &StoreEvent) {
+    match event {
+        StoreEvent::Failed(why) => tracing::error!("the store failed: {why}"),
+        StoreEvent::Reopened => tracing::info!("the store was reopened and verified"),
+        StoreEvent::ReopenFailed(why) => {
+            tracing::error!("the store cannot be reopened, it is tried again: {why}");
+        }
+        StoreEvent::Full => tracing::warn!("there is no room in the data directory"),
+        StoreEvent::CheckpointFailed(why) => {
+            tracing::error!("the tables are not brought up to date, it is tried again: {why}");
+        }
+    }
+}
+
+/// What the task of a shard is made of.
+pub(crate) struct ShardParts {
+    pub(crate) id: ShardId,
+    pub(crate) shard: Shard,
+    pub(crate) doorbell: Arc<Doorbell>,
+    pub(crate) shared: Arc<Shared>,
+    pub(crate) authentication: Option<AuthenticationPool>,
+    pub(crate) keeper: Keeper,
+}
+
 fn run_shard(
-    config: ShardConfig,
-    doorbell: Arc<Doorbell>,
-    shared: Arc<Shared>,
-    authentication: Option<AuthenticationPool>,
+    parts: ShardParts,
     accepting: Option<(BoundSockets, oneshot::Receiver<()>)>,
 ) -> Result<(), String> {
-    let ShardId(number) = config.id;
+    let ShardId(number) = parts.id;
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_io()
         .enable_time()
@@ -258,18 +323,10 @@ fn run_shard(
         .map_err(|error| format!("shard {number} has no runtime: {error}"))?;
     if let Some((sockets, stopped)) = accepting {
         let _entered = runtime.enter();
-        let acceptor = Acceptor::new(sockets, stopped, Arc::clone(&shared))
+        let acceptor = Acceptor::new(sockets, stopped, Arc::clone(&parts.shared))
             .map_err(|error| format!("the listening sockets cannot be watched: {error}"))?;
         runtime.spawn(tokio::task::unconstrained(acceptor));
     }
-    let id = config.id;
-    let shard = Shard::new(config);
     // Without a budget: the loop bounds its turns itself.
-    runtime.block_on(tokio::task::unconstrained(ShardLoop::new(
-        id,
-        shard,
-        doorbell,
-        shared,
-        authentication,
-    )))
+    runtime.block_on(tokio::task::unconstrained(ShardLoop::new(parts)))
 }

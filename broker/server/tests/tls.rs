@@ -8,8 +8,8 @@ use std::sync::{Arc, Mutex};
 
 use nexum_core::{AuthenticationOutcome, Credentials, Limits};
 use nexum_server::{
-    Authenticator, BindError, ListenerConfig, ListenerTransport, Server, ServerConfig, TlsConfig,
-    WebSocketConfig,
+    Authenticator, BindError, ListenerConfig, ListenerTransport, Server, ServerConfig, ServerError,
+    TlsConfig, WebSocketConfig,
 };
 use support::{Authority, Client, Directory, Options, SUBACK, TestServer, tls};
 use support::{connect, publish, subscribe};
@@ -286,15 +286,21 @@ fn files_that_cannot_be_used_are_named_before_anything_runs() {
             transport: ListenerTransport::Tls(config),
             anonymous: None,
         };
-        let error = Server::bind(ServerConfig {
-            listeners: vec![listener],
-            shards: Some(1),
-            limits: Arc::new(Limits::default()),
-            authenticator: None,
-            seed: 7,
-        })
+        let error = Server::bind(
+            ServerConfig {
+                listeners: vec![listener],
+                shards: Some(1),
+                limits: Arc::new(Limits::default()),
+                authenticator: None,
+                seed: 7,
+            },
+            nexum_storage::Store::in_memory(nexum_storage::Options::default()),
+        )
         .expect_err(named);
-        assert!(matches!(error, BindError::Tls { .. }), "{error}");
+        assert!(
+            matches!(error, ServerError::Bind(BindError::Tls { .. })),
+            "{error}"
+        );
         assert!(error.to_string().contains(named), "{error}");
     }
 }

@@ -9,7 +9,8 @@ use crate::disk::Disk;
 use crate::error::OpenError;
 use crate::options::Options;
 use crate::recovery::{Damage, Replay, TornTail};
-use crate::tables::{self, Tables, TablesError};
+use crate::store::tables_unusable;
+use crate::tables::Tables;
 
 /// What was found. Nothing was changed by looking, except that redb repairs its file as it would
 /// when the store is opened.
@@ -94,13 +95,7 @@ impl fmt::Display for CheckReport {
 /// The directory could not be opened for this reason, or an entry of the tables is damaged.
 pub fn check(disk: &Arc<dyn Disk>) -> Result<CheckReport, OpenError> {
     let opened = Tables::open(&**disk, Options::default().table_cache_bytes);
-    let (mut tables, checkpoint) = opened.map_err(|error| match error {
-        TablesError::Newer(version) => OpenError::Newer {
-            file: tables::FILE.into(),
-            version,
-        },
-        TablesError::Read(error) => error.into(),
-    })?;
+    let (mut tables, checkpoint) = opened.map_err(tables_unusable)?;
     let mut report = CheckReport {
         checkpoint: checkpoint.position,
         ..CheckReport::default()

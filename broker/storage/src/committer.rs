@@ -74,6 +74,18 @@ pub struct StoreThread {
     thread: JoinHandle<Result<(), CommitError>>,
 }
 
+/// Reads the numbers of a [`StoreThread`].
+#[derive(Clone)]
+pub struct StoreWatcher {
+    queue: Arc<Queue>,
+}
+
+impl fmt::Debug for StoreWatcher {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("StoreWatcher").finish_non_exhaustive()
+    }
+}
+
 /// Submits for one listener.
 #[derive(Clone)]
 pub struct Submitter {
@@ -173,17 +185,16 @@ impl StoreThread {
         self.reader.clone()
     }
 
-    /// In numbers. Waits for a commit that is under way; `None` if the thread has ended.
-    pub fn statistics(&self) -> Option<(Statistics, Usage)> {
-        let (sender, receiver) = mpsc::channel();
-        let mut waiting = self.queue.lock();
-        if waiting.has_ended {
-            return None;
+    /// For whoever reads the numbers of the store.
+    pub fn watcher(&self) -> StoreWatcher {
+        StoreWatcher {
+            queue: Arc::clone(&self.queue),
         }
-        waiting.questions.push(sender);
-        drop(waiting);
-        self.queue.filled.notify_one();
-        receiver.recv().ok()
+    }
+
+    /// In numbers: see [`StoreWatcher::statistics`].
+    pub fn statistics(&self) -> Option<(Statistics, Usage)> {
+        self.watcher().statistics()
     }
 
     /// Commits and answers what waits, makes a checkpoint, and ends the threads.
@@ -201,6 +212,21 @@ impl StoreThread {
             Ok(result) => result,
             Err(panic) => std::panic::resume_unwind(panic),
         }
+    }
+}
+
+impl StoreWatcher {
+    /// The store in numbers. Waits for a commit that is under way; `None` if the thread has ended.
+    pub fn statistics(&self) -> Option<(Statistics, Usage)> {
+        let (sender, receiver) = mpsc::channel();
+        let mut waiting = self.queue.lock();
+        if waiting.has_ended {
+            return None;
+        }
+        waiting.questions.push(sender);
+        drop(waiting);
+        self.queue.filled.notify_one();
+        receiver.recv().ok()
     }
 }
 

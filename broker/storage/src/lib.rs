@@ -52,7 +52,9 @@ mod view;
 
 pub use changes::{Changes, TableId};
 pub use check::{CheckReport, TableContents, check};
-pub use committer::{Answer, Listener, StoreEvent, StoreThread, Submitter, ThreadOptions};
+pub use committer::{
+    Answer, Listener, StoreEvent, StoreThread, StoreWatcher, Submitter, ThreadOptions,
+};
 pub use disk::real::{DirectoryError, RealDisk};
 pub use disk::simulated::{Failure, Fault, Operation, SimulatedDisk};
 pub use disk::{Disk, DiskFile};

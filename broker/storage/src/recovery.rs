@@ -75,6 +75,14 @@ pub struct Progress {
     pub batches: u64,
 }
 
+impl fmt::Display for Progress {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let mib = |bytes: u64| bytes >> 20;
+        let (read, total) = (mib(self.read_bytes), mib(self.total_bytes));
+        write!(f, "{read} of {total} MiB, {} batches", self.batches)
+    }
+}
+
 /// What reading the log came to.
 #[derive(Debug, Default)]
 pub(crate) struct Replayed {

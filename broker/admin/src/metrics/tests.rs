@@ -218,6 +218,7 @@ fn each_number_stands_where_it_belongs() {
     let page = page_of(&MetricsSnapshot {
         uptime: Duration::from_secs(1),
         shards: vec![shard_of_different_numbers()],
+        store: None,
         accept: AcceptSnapshot {
             accepted: 70,
             refused_full: 71,

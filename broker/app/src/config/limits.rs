@@ -1,7 +1,7 @@
 //! The sections `[mqtt]` and `[limits]`: how the broker uses the freedom the specification leaves
 //! it, and the bound of everything a client can make grow.
 
-use nexum_core::{Limits, OverlappingSubscriptions, SharedSubscriptionStrategy};
+use nexum_core::{Limits, OverlappingSubscriptions, QueueOverflow, SharedSubscriptionStrategy};
 
 use super::Config;
 use super::reader::Reader;
@@ -15,6 +15,12 @@ const STRATEGIES: [(&str, SharedSubscriptionStrategy); 3] = [
 const OVERLAPS: [(&str, OverlappingSubscriptions); 2] = [
     ("once", OverlappingSubscriptions::Once),
     ("each", OverlappingSubscriptions::Each),
+];
+
+const OVERFLOWS: [(&str, QueueOverflow); 3] = [
+    ("refuse", QueueOverflow::Refuse),
+    ("drop_oldest", QueueOverflow::DropOldest),
+    ("drop_newest", QueueOverflow::DropNewest),
 ];
 
 const KIB: u64 = 1 << 10;
@@ -43,6 +49,9 @@ pub(super) fn read(reader: &mut Reader<'_>, config: &mut Config) {
         maximum_inflight,
         session_queue_messages,
         session_queue_bytes,
+        persistent_queue_messages,
+        persistent_queue_bytes,
+        persistent_queue_overflow,
         outbound_buffer_bytes,
         total_outbound_bytes,
         backpressure_milliseconds,
@@ -105,8 +114,15 @@ pub(super) fn read(reader: &mut Reader<'_>, config: &mut Config) {
         count maximum_inflight 1..=32_767;
         count session_queue_messages 1..=U32;
         bytes session_queue_bytes KIB..=TIB;
+        count persistent_queue_messages 1..=U32;
+        bytes persistent_queue_bytes KIB..=TIB;
 
         count maximum_retained_messages 0..=U32;
         bytes maximum_retained_bytes 0..=TIB;
     }
+    limits.choice(
+        "persistent_queue_overflow",
+        &OVERFLOWS,
+        persistent_queue_overflow,
+    );
 }

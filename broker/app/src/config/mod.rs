@@ -23,6 +23,7 @@ use std::sync::Arc;
 
 use nexum_core::Limits;
 use nexum_server::TlsConfig;
+use nexum_storage::Durability;
 
 pub(crate) use self::listen::{ListenAddress, Transport};
 use self::raw::RawConfig;
@@ -35,6 +36,7 @@ use self::setting::{Origin, Setting};
 pub(crate) struct Config {
     /// Where everything durable is kept.
     pub(crate) data_dir: PathBuf,
+    pub(crate) storage: Storage,
     /// How many shards; `None` is one for each processor.
     pub(crate) shards: Option<NonZeroU16>,
     pub(crate) listeners: Vec<ListenAddress>,
@@ -51,6 +53,16 @@ pub(crate) struct Config {
     pub(crate) admin: Option<SocketAddr>,
     pub(crate) log_level: LogLevel,
     pub(crate) log_format: LogFormat,
+}
+
+/// How it is kept.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Storage {
+    pub(crate) durability: Durability,
+    /// What the log and everything in the tables may have together; 0 is what the disk has.
+    pub(crate) disk_budget_bytes: u64,
+    /// Opens what is otherwise refused because something was lost.
+    pub(crate) salvage: bool,
 }
 
 /// Who may connect without a user name.
@@ -86,6 +98,11 @@ impl Default for Config {
     fn default() -> Config {
         Config {
             data_dir: PathBuf::from("data"),
+            storage: Storage {
+                durability: Durability::Fsync,
+                disk_budget_bytes: 0,
+                salvage: false,
+            },
             shards: None,
             listeners: ["tcp://127.0.0.1:1883", "ws://127.0.0.1:8083/mqtt"]
                 .map(|address| ListenAddress::parse(address).expect("written well"))
@@ -224,6 +241,24 @@ fn read(raw: &RawConfig, directory: &Path) -> (Config, KnownKeys, Vec<ConfigErro
     let mut server = reader.section("server");
     server.path("data_dir", &mut config.data_dir);
     server.count("shards", 0..=1024, &mut config.shards);
+
+    let Storage {
+        durability,
+        disk_budget_bytes,
+        salvage,
+    } = &mut config.storage;
+    let mut storage = reader.section("storage");
+    storage.choice(
+        "durability",
+        &[
+            ("fsync", Durability::Fsync),
+            ("os", Durability::Os),
+            ("memory", Durability::Memory),
+        ],
+        durability,
+    );
+    storage.bytes("disk_budget_bytes", 0..=1 << 60, disk_budget_bytes);
+    storage.boolean("salvage", salvage);
 
     listeners::read(&mut reader, &mut config);
 

@@ -39,10 +39,11 @@ impl Shard {
                 interval.min(self.limits.maximum_session_expiry_seconds);
         }
         // [MQTT-3.14.4-3] [MQTT3-3.14.4-3]: 0x00 discards the will, any other reason does not.
-        if disconnect.reason_code == ReasonCode::Success && state.will.take().is_some() {
-            if let Some(id) = state.id {
-                self.journal.delete(Key::Will(id));
-            }
+        if disconnect.reason_code == ReasonCode::Success
+            && state.will.take().is_some()
+            && let Some(id) = state.id
+        {
+            self.journal.delete(Key::Will(id));
         }
         self.end_connection(key, DisconnectCause::ByClient(disconnect.reason_code), now);
     }

@@ -48,8 +48,10 @@ use self::report::Report;
 use crate::authenticate::AuthenticationPool;
 use crate::guard::{PANICS_IN_A_ROW, guarded};
 use crate::handle::Shared;
+use crate::keeper::Keeper;
 use crate::post::{Letter, Rehomed};
 use crate::ready::{Doorbell, ReadyList, Token};
+use crate::server::ShardParts;
 use crate::transport::Scratch;
 
 /// How long clients have to take what waits for them when the broker goes down.
@@ -61,6 +63,7 @@ pub(crate) struct ShardLoop {
     shard: Shard,
     shared: Arc<Shared>,
     authentication: Option<AuthenticationPool>,
+    keeper: Keeper,
     doorbell: Arc<Doorbell>,
     ready: Arc<ReadyList>,
     links: LinkTable,
@@ -113,19 +116,22 @@ impl Future for ShardLoop {
 }
 
 impl ShardLoop {
-    pub(crate) fn new(
-        id: ShardId,
-        shard: Shard,
-        doorbell: Arc<Doorbell>,
-        shared: Arc<Shared>,
-        authentication: Option<AuthenticationPool>,
-    ) -> ShardLoop {
+    pub(crate) fn new(parts: ShardParts) -> ShardLoop {
+        let ShardParts {
+            id,
+            shard,
+            doorbell,
+            shared,
+            authentication,
+            keeper,
+        } = parts;
         let ready = ReadyList::new(Arc::clone(&doorbell));
         ShardLoop {
             id,
             shard,
             shared,
             authentication,
+            keeper,
             doorbell,
             links: LinkTable::new(Arc::clone(&ready)),
             limbo: LimboTable::new(Arc::clone(&ready)),
@@ -155,6 +161,8 @@ impl ShardLoop {
         }
         self.give_up_overdue(now);
         self.settle(now);
+        // In this order: what another shard does because of it is stored behind it.
+        self.keeper.submit(&mut self.shard);
         self.post_batches();
         self.report
             .end_turn(&self.shard, self.since, self.shared.clock);
@@ -207,6 +215,13 @@ impl ShardLoop {
                     now,
                 );
             }
+            Letter::Stored(stored) => {
+                for stored in stored {
+                    self.keeper.note_answer();
+                    self.feed(Input::Stored(stored), now);
+                }
+                self.flush_urgent(now);
+            }
             Letter::Input(input) => self.feed(input, now),
             Letter::ShutDown => self.begin_draining(now),
         }
@@ -250,6 +265,7 @@ impl ShardLoop {
                 Output::ResumeReading { connection } => {
                     self.pending.push_back(Token::link(connection.index));
                 }
+                Output::Load { load, keys } => self.keeper.load(load, keys),
                 Output::Event(event) => log(&event),
             }
         }
@@ -353,7 +369,7 @@ impl ShardLoop {
             ..
         } = self;
         congested.retain(|to| shared.post_office.mailbox(*to).is_still_behind(*id));
-        congested.is_empty()
+        congested.is_empty() && !self.keeper.is_behind()
     }
 
     fn begin_draining(&mut self, now: Time) {
@@ -368,7 +384,7 @@ impl ShardLoop {
     fn has_drained(&self, now: Time) -> bool {
         let gone = self.links.is_empty() && self.limbo.is_empty();
         self.draining
-            .is_some_and(|deadline| gone || deadline <= now)
+            .is_some_and(|deadline| gone && self.keeper.is_idle() || deadline <= now)
     }
 }
 

@@ -17,17 +17,20 @@ pub(super) fn panic_if_asked(bytes: &[u8]) {
 
 #[test]
 fn a_panic_ends_the_connection_and_nothing_else() {
-    let server = Server::bind(ServerConfig {
-        listeners: vec![ListenerConfig {
-            address: ([127, 0, 0, 1], 0).into(),
-            transport: ListenerTransport::Tcp,
-            anonymous: None,
-        }],
-        shards: Some(1),
-        limits: Arc::new(Limits::default()),
-        authenticator: None,
-        seed: 7,
-    })
+    let server = Server::bind(
+        ServerConfig {
+            listeners: vec![ListenerConfig {
+                address: ([127, 0, 0, 1], 0).into(),
+                transport: ListenerTransport::Tcp,
+                anonymous: None,
+            }],
+            shards: Some(1),
+            limits: Arc::new(Limits::default()),
+            authenticator: None,
+            seed: 7,
+        },
+        nexum_storage::Store::in_memory(nexum_storage::Options::default()),
+    )
     .expect("a free port");
     let handle = server.handle();
     let running = server.start().expect("threads can be started");

@@ -50,13 +50,16 @@ impl TestServer {
             transport,
             anonymous: None,
         };
-        let server = Server::bind(ServerConfig {
-            listeners: vec![listener],
-            shards: Some(options.shards),
-            limits: Arc::new(options.limits),
-            authenticator: options.authenticator,
-            seed: 7,
-        })
+        let server = Server::bind(
+            ServerConfig {
+                listeners: vec![listener],
+                shards: Some(options.shards),
+                limits: Arc::new(options.limits),
+                authenticator: options.authenticator,
+                seed: 7,
+            },
+            nexum_storage::Store::in_memory(nexum_storage::Options::default()),
+        )
         .expect("a free port on loopback");
         let handle = server.handle();
         let running = server.start().expect("threads can be started");

@@ -25,6 +25,7 @@ mod reserve;
 
 pub use checkpoint::{CheckpointDone, CheckpointJob};
 pub use open::Report;
+pub(crate) use open::tables_unusable;
 
 /// How many times the memory of one overlay may wait for the tables, before puts are refused.
 const BEHIND: usize = 4;

@@ -123,6 +123,32 @@ impl Store {
         Ok((store, report))
     }
 
+    /// Reads what a directory holds without changing it, to be looked at: what is committed to this
+    /// store stays in memory.
+    ///
+    /// # Errors
+    /// What is there cannot be read.
+    pub fn inspect(disk: &Arc<dyn Disk>) -> Result<Store, OpenError> {
+        let options = Options {
+            // Nothing is to be written while the log is read.
+            overlay_bytes: usize::MAX,
+            ..Options::default()
+        };
+        let opened = Tables::open(&**disk, options.table_cache_bytes);
+        let (tables, checkpoint) = opened.map_err(tables_unusable)?;
+        let tables = Below::Tables(Arc::new(tables));
+        let mut store = Store::build(None, options, tables, checkpoint);
+        let replay = Replay {
+            disk: &**disk,
+            identity: checkpoint.identity,
+            position: checkpoint.position,
+            salvage: true,
+            quarantine: false,
+        };
+        replay.run(|batch| store.replay(batch), &mut |_| {})?;
+        Ok(store)
+    }
+
     fn build(
         disk: Option<Arc<dyn Disk>>,
         options: Options,
@@ -264,4 +290,15 @@ fn open_tables(
     };
     let tables = Tables::create(disk, options.table_cache_bytes, checkpoint)?;
     Ok((tables, checkpoint))
+}
+
+/// Why the tables of a directory cannot be looked at.
+pub(crate) fn tables_unusable(error: TablesError) -> OpenError {
+    match error {
+        TablesError::Newer(version) => OpenError::Newer {
+            file: tables::FILE.into(),
+            version,
+        },
+        TablesError::Read(error) => error.into(),
+    }
 }
