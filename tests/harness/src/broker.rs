@@ -317,7 +317,8 @@ impl Broker {
         *self = next;
     }
 
-    fn kill(&mut self) {
+    /// Kills the process (SIGKILL) and waits until it is gone.
+    pub fn kill(&mut self) {
         // An error says that it has already ended.
         let _ = self.child.kill();
         let _ = self.child.wait();

@@ -31,6 +31,11 @@ impl TemporaryDirectory {
     pub fn path(&self) -> &Path {
         &self.path
     }
+
+    /// Leaves it where it is, as evidence of a test that failed.
+    pub fn keep(self) {
+        std::mem::forget(self);
+    }
 }
 
 impl Default for TemporaryDirectory {

@@ -64,6 +64,7 @@ pub struct Peer {
     laid_aside: VecDeque<Publish>,
     watch: Watch,
     last_identifier: u16,
+    survives_crash: bool,
 }
 
 impl Peer {
@@ -73,13 +74,19 @@ impl Peer {
     /// If nobody listens there.
     #[track_caller]
     pub fn connect(address: SocketAddr, version: Version) -> Peer {
-        let stream = TcpStream::connect_timeout(&address, PATIENCE)
-            .unwrap_or_else(|error| panic!("cannot connect to {address}: {error}"));
-        stream
-            .set_nodelay(true)
-            .and_then(|()| stream.set_write_timeout(Some(PATIENCE)))
-            .expect("a fresh socket takes its options");
-        Peer::over(Box::new(stream), version)
+        Peer::try_connect(address, version)
+            .unwrap_or_else(|error| panic!("cannot connect to {address}: {error}"))
+    }
+
+    /// Opens a TCP connection, if anybody is still there to take it, and sends nothing.
+    ///
+    /// # Errors
+    /// Those of the socket.
+    pub fn try_connect(address: SocketAddr, version: Version) -> io::Result<Peer> {
+        let stream = TcpStream::connect_timeout(&address, PATIENCE)?;
+        stream.set_nodelay(true)?;
+        stream.set_write_timeout(Some(PATIENCE))?;
+        Ok(Peer::over(Box::new(stream), version))
     }
 
     /// Speaks over a transport that is already open.
@@ -91,7 +98,15 @@ impl Peer {
             laid_aside: VecDeque::new(),
             watch: Watch::default(),
             last_identifier: 0,
+            survives_crash: false,
         }
+    }
+
+    /// Allows the broker to die at any moment: half a packet before the end of the connection is
+    /// then no mistake of the broker's.
+    pub fn survive_crash(mut self) -> Peer {
+        self.survives_crash = true;
+        self
     }
 
     /// The version this peer reads and writes.
@@ -207,7 +222,7 @@ impl Peer {
     #[track_caller]
     fn closed(&self) -> Received {
         assert!(
-            self.unread.is_empty(),
+            self.unread.is_empty() || self.survives_crash,
             "the broker closed in the middle of a packet: {:02x?}",
             self.unread
         );
