@@ -16,8 +16,8 @@ use crate::{publisher, retained, subscriber};
 
 /// Nothing that waits for an absent subscriber may be dropped, or it would count as lost.
 const SETTINGS: [(&str, &str); 2] = [
-    ("limits.session_queue_messages", "1000000"),
-    ("limits.session_queue_bytes", "1 GiB"),
+    ("limits.persistent_queue_messages", "1000000"),
+    ("limits.persistent_queue_bytes", "1 GiB"),
 ];
 
 /// In turn: the sessions are on other shards each time.

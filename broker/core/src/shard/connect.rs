@@ -209,6 +209,14 @@ impl Shard {
             self.end_session(session, now);
             resumed = None;
         }
+        if let Some(session) = resumed
+            && self.sessions[session as usize]
+                .will_due()
+                .is_some_and(|due| due <= now)
+        {
+            // Its delay is over, even if no timer has said so.
+            self.publish_will(session, now);
+        }
         let session = match resumed {
             Some(session) => session,
             // A session that outlives its connection is a promise, too.

@@ -248,7 +248,7 @@ impl Shard {
         self.journal.divide();
     }
 
-    fn publish_will(&mut self, session: u32, now: Time) {
+    pub(super) fn publish_will(&mut self, session: u32, now: Time) {
         let Some(will) = self.sessions[session as usize].will.take() else {
             return;
         };

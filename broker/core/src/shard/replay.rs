@@ -12,6 +12,7 @@ use super::Shard;
 use super::promise::Then;
 use super::publish::Publication;
 use super::put_out::Form;
+use crate::address::Word;
 use crate::counters::DropReason;
 use crate::key::{ConnectionKey, ShardId};
 use crate::peer::{PeerMessage, Receipt};
@@ -83,8 +84,10 @@ impl Shard {
             self.clear_retained(parts.topic);
             return self.counters.drop_message(DropReason::RetainedFull);
         }
-        let key = Key::Retained(Arc::from(parts.topic.as_str()));
-        self.journal.put(key, Value::Retained(Arc::clone(message)));
+        if outlives_broker(parts.topic) {
+            let key = Key::Retained(Arc::from(parts.topic.as_str()));
+            self.journal.put(key, Value::Retained(Arc::clone(message)));
+        }
         self.retained.set(Arc::clone(message));
     }
 
@@ -96,8 +99,11 @@ impl Shard {
 
     /// What was retained is not any more.
     pub(super) fn forget_retained(&mut self, message: &Message) {
-        let key = Key::Retained(Arc::from(message.parts().topic.as_str()));
-        self.journal.delete(key);
+        let topic = message.parts().topic;
+        if outlives_broker(topic) {
+            self.journal
+                .delete(Key::Retained(Arc::from(topic.as_str())));
+        }
     }
 
     /// Another shard has something to be retained here.
@@ -483,4 +489,9 @@ impl Shard {
         }
         self.pump(key.index, now);
     }
+}
+
+/// What the broker says of itself it says anew after a restart.
+fn outlives_broker(topic: TopicName<'_>) -> bool {
+    Word::of(topic.as_str()) != Some(Word::Sys)
 }
