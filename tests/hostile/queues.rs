@@ -1,12 +1,19 @@
 //! Messages for those who are not there, or never say that they have them.
 
-use nexum_harness::{Connect, Packet, Property, Publish, Subscribe, Version, puback};
+use nexum_harness::{BrokerBuilder, Connect, Packet, Property, Publish, Subscribe, Version, puback};
 
 use crate::memory::{MIB, mebibytes};
 use crate::raw::Raw;
 use crate::scene::{Scene, builder};
 
 const QUEUE_FULL: &str = "nexum_messages_dropped_total{reason=\"queue_full\"}";
+
+/// Queues of 1000 messages and so many bytes, for clients that are there or not.
+fn bounded(bytes: u64) -> BrokerBuilder {
+    builder()
+        .set("limits.persistent_queue_messages", 1000)
+        .set("limits.persistent_queue_bytes", bytes)
+}
 
 /// Publishes at QoS 1, hundreds ahead of the acknowledgements.
 fn publish_all(publisher: &mut Raw, topic: &str, payloads: std::ops::Range<u32>, bytes: usize) {
@@ -36,7 +43,7 @@ fn number(publish: &Publish) -> u32 {
 /// keep is counted.
 #[test]
 fn queue_of_an_absent_client_is_bounded_in_messages() {
-    let scene = Scene::start();
+    let scene = Scene::start_with(bounded(16 * MIB));
     for (round, version) in Version::ALL.into_iter().enumerate() {
         let connect = Connect::new(version, "absent").persistent();
         let mut subscriber = scene.broker.connect(connect.clone());
@@ -64,10 +71,10 @@ fn queue_of_an_absent_client_is_bounded_in_messages() {
     scene.finish(4 * MIB);
 }
 
-/// `limits.session_queue_bytes`: 16 MiB, however large the messages are.
+/// `limits.persistent_queue_bytes`: 16 MiB, however large the messages are.
 #[test]
 fn queue_of_an_absent_client_is_bounded_in_bytes() {
-    let scene = Scene::start();
+    let scene = Scene::start_with(bounded(16 * MIB));
     let connect = Connect::new(Version::V5, "absent").persistent();
     let mut subscriber = scene.broker.connect(connect);
     subscriber.subscribe("queue", 1);
@@ -92,7 +99,7 @@ fn queue_of_an_absent_client_is_bounded_in_bytes() {
 #[test]
 fn queues_of_many_absent_clients_share_their_messages() {
     const ABSENT: usize = 200;
-    let scene = Scene::start_with(builder().set("limits.session_queue_bytes", 1024 * 1024));
+    let scene = Scene::start_with(bounded(MIB));
     for number in 0..ABSENT {
         let connect = Connect::new(Version::V5, &format!("absent {number}")).persistent();
         let mut subscriber = scene.broker.connect(connect);
@@ -118,7 +125,7 @@ fn queues_of_many_absent_clients_share_their_messages() {
 /// then its queue fills, then messages are dropped. It costs what its queue may.
 #[test]
 fn client_that_never_acknowledges_is_bounded() {
-    let scene = Scene::start();
+    let scene = Scene::start_with(bounded(16 * MIB));
     let connect = Connect::new(Version::V5, "mute").persistent();
     let mut mute = scene
         .broker
@@ -143,7 +150,7 @@ fn client_that_never_acknowledges_is_bounded() {
 /// In 3.1.1 there is no Receive Maximum; `limits.maximum_inflight` takes its place.
 #[test]
 fn mute_client_of_3_1_1_is_bounded_by_the_brokers_own_limit() {
-    let scene = Scene::start_with(builder().set("limits.maximum_inflight", 50));
+    let scene = Scene::start_with(bounded(16 * MIB).set("limits.maximum_inflight", 50));
     let mut mute = scene
         .broker
         .connect(Connect::new(Version::V311, "mute").persistent());

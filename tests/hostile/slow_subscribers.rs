@@ -11,7 +11,7 @@ use nexum_harness::{Broker, Connect, Packet, Publish, Subscribe, Version};
 
 use crate::memory::{MIB, mebibytes};
 use crate::raw::Raw;
-use crate::scene::{PROMPTLY, Scene};
+use crate::scene::{PROMPTLY, Scene, builder};
 
 /// 200 MB in messages of 10,000 bytes.
 const MESSAGES: u32 = 20_000;
@@ -97,7 +97,11 @@ fn publish_all(publisher: &mut Raw, qos: u8, progress: &Receiver<()>) -> Duratio
 
 /// One that reads, one of each version that does not.
 fn attack(qos: u8, stuck_bytes: u64) {
-    let scene = Scene::start();
+    let scene = Scene::start_with(
+        builder()
+            .set("limits.persistent_queue_messages", 1000)
+            .set("limits.persistent_queue_bytes", 16 * MIB),
+    );
     let stuck: Vec<Raw> = Version::ALL
         .iter()
         .map(|version| {
@@ -142,7 +146,7 @@ fn stuck_subscriber_at_qos_0_costs_its_outbound_buffer() {
     attack(0, 0);
 }
 
-/// Beside the outbound buffer, the 16 MiB of `limits.session_queue_bytes`.
+/// Beside the outbound buffer, the 16 MiB of `limits.persistent_queue_bytes`.
 #[test]
 fn stuck_subscriber_at_qos_1_costs_its_queue() {
     attack(1, 16 * MIB);

@@ -137,7 +137,7 @@ fn each_mistake_has_its_message() {
             "[bridge]",
             &[
                 "config.toml:1: unknown section [bridge]; the sections are [admin], [auth], [limits], \
-               [listeners], [log], [mqtt], [server], [tls]",
+               [listeners], [log], [mqtt], [server], [storage], [tls]",
             ],
         ),
         (

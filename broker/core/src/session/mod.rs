@@ -16,7 +16,7 @@ use nexum_types::{ClientId, Message, PacketIdentifier, QoS, Time};
 use crate::key::ConnectionKey;
 use crate::limits::Limits;
 use crate::peer::Publisher;
-use crate::record::{Key, MessageId, SessionId, SubscriptionIdentifierList, Will};
+use crate::record::{Key, LoadId, MessageId, SessionId, SubscriptionIdentifierList, Will};
 use crate::replay::{Replay, ReplayRequests};
 use crate::shared_subscription::GroupId;
 use crate::subscription_index::FilterId;
@@ -120,7 +120,7 @@ pub(crate) struct Session {
     /// Exchanges whose next packet waits for the store, in the order in which it is to be sent.
     pub(crate) gates: VecDeque<PacketIdentifier>,
     /// What is being loaded for it.
-    pub(crate) load: Option<Box<[Wanted]>>,
+    pub(crate) load: Option<(LoadId, Box<[Wanted]>)>,
     /// Retained messages still to be sent for new subscriptions.
     pub(crate) replays: VecDeque<Replay>,
     /// Those that wait until some of these are done; `None` is almost always.
@@ -138,8 +138,8 @@ pub(crate) struct Session {
 pub(crate) enum Wanted {
     /// It waits, at this position.
     InQueue(u64),
-    /// It is to be sent again.
-    InFlight(PacketIdentifier),
+    /// It is to be sent again: its identifier, and its position, since identifiers are used again.
+    InFlight(PacketIdentifier, u64),
 }
 
 impl Session {

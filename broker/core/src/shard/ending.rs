@@ -55,6 +55,9 @@ impl Shard {
             return;
         };
         if connection.is_closing() {
+            if cause == DisconnectCause::Unstored {
+                self.drop_corked(key);
+            }
             return;
         }
         let was_lost = matches!(cause, DisconnectCause::Lost(_));
@@ -74,13 +77,10 @@ impl Shard {
         connection.unhandled = Unhandled::default();
         connection.owed.clear();
         connection.owed_pubacks = 0;
-        if connection.corks > 0 {
-            // What it was to be told only when it is stored it is not told now.
-            connection.corks = 0;
-            connection.outbound.clear(&mut self.pool);
-        }
         let address = connection.origin.address;
-        if !was_lost {
+        if cause == DisconnectCause::Unstored {
+            self.drop_corked(key);
+        } else if !was_lost && connection.corks == 0 {
             self.outputs.push_back(Output::Close { connection: key });
         }
         match session {
@@ -91,6 +91,15 @@ impl Shard {
             }
             None => self.event(Event::ConnectionEnded { address, cause }),
         }
+    }
+
+    /// What it was to be told when it is stored it is not told.
+    fn drop_corked(&mut self, key: ConnectionKey) {
+        let connection = &mut self.connections[key.index as usize];
+        if std::mem::take(&mut connection.corks) > 0 {
+            connection.outbound.clear(&mut self.pool);
+        }
+        self.outputs.push_back(Output::Close { connection: key });
     }
 
     fn send_disconnect(&mut self, key: ConnectionKey, reason: ReasonCode, cause: &DisconnectCause) {

@@ -14,7 +14,7 @@ use super::timers::Timer;
 use crate::connection::Holds;
 use crate::journal::{KeptDelivery, Waiters};
 use crate::key::{ConnectionKey, SessionKey};
-use crate::output::{DisconnectCause, Event};
+use crate::output::{DisconnectCause, Event, Output};
 use crate::peer::{NotKept, PeerMessage, Receipt};
 use crate::record::{
     Content, DeliveryRecord, Key, MessageId, SessionId, SessionRecord, StoreRefusal, Stored,
@@ -203,6 +203,10 @@ impl Shard {
             return;
         };
         connection.corks = connection.corks.saturating_sub(1);
+        if connection.corks == 0 && connection.is_closing() {
+            // It ended meanwhile, and is closed when it has been told what it was promised.
+            return self.outputs.push_back(Output::Close { connection: key });
+        }
         if connection.corks == 0 {
             let has_output = connection.outbound.pending() > 0;
             self.lift_hold(key, Holds::CORKED);

@@ -64,7 +64,7 @@ impl Shard {
             if let Some(delivery) = &exchange.delivery
                 && delivery.message.is_none()
             {
-                let wanted = Wanted::InFlight(packet);
+                let wanted = Wanted::InFlight(packet, delivery.position);
                 batch.want(delivery.message_key(id), wanted, delivery.size_bytes);
             }
             from = Some(position + 1);
@@ -84,8 +84,9 @@ impl Shard {
         if batch.keys.is_empty() {
             return;
         }
-        state.load = Some(batch.wanted.into_boxed_slice());
-        self.ask_to_load(LoadFor::Session(key), batch.keys);
+        let Batch { keys, wanted, .. } = batch;
+        let load = self.ask_to_load(LoadFor::Session(key), keys);
+        self.sessions[session as usize].load = Some((load, wanted.into_boxed_slice()));
     }
 
     /// Asks for the messages that wait first in a group.
@@ -111,9 +112,10 @@ impl Shard {
         self.ask_to_load(LoadFor::Group(id), batch.keys);
     }
 
-    fn ask_to_load(&mut self, whom: LoadFor, keys: Vec<Key>) {
+    fn ask_to_load(&mut self, whom: LoadFor, keys: Vec<Key>) -> LoadId {
         let load = LoadId(self.loads.insert(whom) as u32);
         self.outputs.push_back(Output::Load { load, keys });
+        load
     }
 
     /// The answer, in the order of the keys.
@@ -124,7 +126,7 @@ impl Shard {
         now: Time,
     ) {
         match self.loads.try_remove(load.0 as usize) {
-            Some(LoadFor::Session(key)) => self.on_loaded_for_session(key, messages, now),
+            Some(LoadFor::Session(key)) => self.on_loaded_for_session(load, key, messages, now),
             Some(LoadFor::Group(id)) => self.on_loaded_for_group(id, messages, now),
             None => {}
         }
@@ -132,6 +134,7 @@ impl Shard {
 
     fn on_loaded_for_session(
         &mut self,
+        load: LoadId,
         key: SessionKey,
         messages: Vec<Option<Arc<Message>>>,
         now: Time,
@@ -139,7 +142,8 @@ impl Shard {
         let Some(session) = self.session_by_key(key) else {
             return;
         };
-        let Some(wanted) = session.load.take() else {
+        // Its client may have left and come back since; then another load is under way.
+        let Some((_, wanted)) = session.load.take_if(|(own, _)| *own == load) else {
             return;
         };
         let is_there = session.connection.is_some();
@@ -149,10 +153,11 @@ impl Shard {
                 Wanted::InQueue(position) => session
                     .place_in_queue(position)
                     .map(|place| &mut session.queue[place]),
-                Wanted::InFlight(packet) => session
+                Wanted::InFlight(packet, position) => session
                     .inflight
                     .get_mut(packet)
-                    .and_then(|exchange| exchange.delivery.as_mut()),
+                    .and_then(|exchange| exchange.delivery.as_mut())
+                    .filter(|delivery| delivery.position == position),
             };
             match (place, message) {
                 (Some(delivery), Some(message)) if is_there => delivery.message = Some(message),
@@ -177,7 +182,7 @@ impl Shard {
                     self.forget_delivery(session, &delivery);
                 }
             }
-            Wanted::InFlight(packet) => {
+            Wanted::InFlight(packet, _) => {
                 let awaiting = match state.inflight.get_mut(packet) {
                     Some(exchange) => exchange.awaiting,
                     None => Awaiting::PubAck,
