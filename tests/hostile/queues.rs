@@ -1,6 +1,8 @@
 //! Messages for those who are not there, or never say that they have them.
 
-use nexum_harness::{BrokerBuilder, Connect, Packet, Property, Publish, Subscribe, Version, puback};
+use nexum_harness::{
+    BrokerBuilder, Connect, Packet, Property, Publish, Subscribe, Version, puback,
+};
 
 use crate::memory::{MIB, mebibytes};
 use crate::raw::Raw;

@@ -70,6 +70,9 @@ pub(crate) struct Journal {
     open: Part,
     /// Where changes go instead while a joint publication is routed.
     captured: Option<Part>,
+    /// What is to become of records that joint publications put and nobody has committed: a change
+    /// of one has to come after it.
+    aside: BTreeMap<Key, Option<Change>>,
     /// To be submitted before the open part.
     sealed: VecDeque<Part>,
     submitted: VecDeque<Submitted>,
@@ -100,6 +103,14 @@ impl Part {
         self.weight_bytes += other.weight_bytes;
         self.changes.extend(other.changes);
         self.waiters.append(other.waiters);
+    }
+
+    /// The keys that it puts something under.
+    pub(crate) fn puts(&self) -> impl Iterator<Item = &Key> {
+        self.changes.iter().filter_map(|change| match change {
+            Change::Put(key, _) => Some(key),
+            Change::Delete(_) => None,
+        })
     }
 
     fn is_empty(&self) -> bool {
@@ -145,6 +156,10 @@ impl Journal {
 
     fn push(&mut self, change: Change) {
         self.changes += 1;
+        if let Some(later) = self.aside.get_mut(change.key()) {
+            *later = Some(change);
+            return;
+        }
         if self.captured.is_none() && self.gathers(&change) {
             return;
         }
@@ -185,9 +200,30 @@ impl Journal {
         self.captured = Some(Part::default());
     }
 
-    /// What was taken aside.
+    /// What was taken aside. It is to be [released](Self::release) when it is committed, or is not.
     pub(crate) fn captured(&mut self) -> Part {
-        self.captured.take().unwrap_or_default()
+        let part = self.captured.take().unwrap_or_default();
+        for key in part.puts() {
+            self.aside.insert(key.clone(), None);
+        }
+        part
+    }
+
+    /// These keys are not aside any more. Returns what was changed about them meanwhile.
+    pub(crate) fn release<'a>(&mut self, keys: impl Iterator<Item = &'a Key>) -> Vec<Change> {
+        keys.filter_map(|key| self.aside.remove(key)?).collect()
+    }
+
+    /// How many records are aside.
+    pub(crate) fn aside(&self) -> usize {
+        self.aside.len()
+    }
+
+    /// Makes changes that were withheld.
+    pub(crate) fn catch_up(&mut self, later: Vec<Change>) {
+        for change in later {
+            self.push(change);
+        }
     }
 
     /// For what must not be taken aside; the part taken so far is to be [put back](Self::resume).

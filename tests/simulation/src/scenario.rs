@@ -4,7 +4,7 @@
 use std::num::NonZeroU16;
 use std::time::Duration;
 
-use nexum_core::{Limits, OverlappingSubscriptions, SharedSubscriptionStrategy};
+use nexum_core::{Limits, OverlappingSubscriptions, QueueOverflow, SharedSubscriptionStrategy};
 use nexum_types::{ProtocolVersion, QoS};
 
 use crate::random::{Random, Span};
@@ -49,6 +49,8 @@ pub(crate) struct Scenario {
     pub(crate) peer_delay: Span,
     /// From the first thing a shard has to do until it does it.
     pub(crate) turn_delay: Span,
+    /// From a submission to its answer, and the same for messages that are loaded.
+    pub(crate) store_delay: Span,
     /// Retained messages that the broker itself publishes at the beginning.
     pub(crate) preloaded: u32,
     /// Somebody who opens connections and sends rubbish or nothing.
@@ -197,7 +199,7 @@ impl Scenario {
         let clients = (0..count)
             .map(|number| traits(&mut random, family, number as usize))
             .collect();
-        Scenario {
+        let mut scenario = Scenario {
             family,
             shards,
             limits,
@@ -221,7 +223,22 @@ impl Scenario {
             },
             vandals: random.percent(30),
             shuts_down: random.percent(10),
+            store_delay: *random.pick(&[
+                Span::micros(0, 0),
+                Span::micros(50, 2_000),
+                Span::millis(1, 15),
+            ]),
+        };
+        if family == Family::SmallBounds {
+            scenario.limits.persistent_queue_messages = random.between(2, 30) as u32;
+            scenario.limits.persistent_queue_bytes = random.between(2_000, 40_000);
+            scenario.limits.persistent_queue_overflow = *random.pick(&[
+                QueueOverflow::Refuse,
+                QueueOverflow::DropOldest,
+                QueueOverflow::DropNewest,
+            ]);
         }
+        scenario
     }
 
     /// Whether no bound on a session's queue may ever be reached.
@@ -251,6 +268,8 @@ fn limits(random: &mut Random, family: Family) -> Limits {
         } else {
             1 << 40
         },
+        persistent_queue_messages: 1_000_000,
+        persistent_queue_bytes: 1 << 40,
         outbound_buffer_bytes: *random.pick(&[2_000, 20_000, 1024 * 1024]),
         backpressure_milliseconds: *random.pick(&[0, 20, 100, 500]),
         maximum_session_expiry_seconds: *random.pick(&[u32::MAX, 6]),

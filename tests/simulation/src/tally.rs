@@ -47,6 +47,8 @@ tally! {
     published,
     /// Publishers told that it is taken.
     acknowledged,
+    /// …or that somebody who should keep it has no room.
+    not_kept,
     /// PUBLISH put out.
     delivered,
     /// PUBLISH and PUBREL sent again.

@@ -119,8 +119,8 @@ pub(crate) struct Session {
     pub(crate) next_position: u64,
     /// Exchanges whose next packet waits for the store, in the order in which it is to be sent.
     pub(crate) gates: VecDeque<PacketIdentifier>,
-    /// What is being loaded for it.
-    pub(crate) load: Option<(LoadId, Box<[Wanted]>)>,
+    /// The load that it waits for.
+    pub(crate) load: Option<LoadId>,
     /// Retained messages still to be sent for new subscriptions.
     pub(crate) replays: VecDeque<Replay>,
     /// Those that wait until some of these are done; `None` is almost always.
@@ -138,8 +138,8 @@ pub(crate) struct Session {
 pub(crate) enum Wanted {
     /// It waits, at this position.
     InQueue(u64),
-    /// It is to be sent again: its identifier, and its position, since identifiers are used again.
-    InFlight(PacketIdentifier, u64),
+    /// It is to be sent again.
+    InFlight(PacketIdentifier),
 }
 
 impl Session {

@@ -3,6 +3,8 @@
 use hashbrown::HashMap;
 use nexum_types::PacketIdentifier;
 
+use crate::peer::Receipt;
+
 /// What is known of a publication that was received.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Received {
@@ -10,8 +12,8 @@ pub(crate) enum Received {
     Here,
     /// The record of its identifier, with the message, is on its way into the store.
     Waiting,
-    /// As before, and its client has sent it again: PUBREC goes to whichever connection it has then.
-    AskedAgain,
+    /// As before, and its client has sent it again on a later connection, which is owed this.
+    AskedAgain(Receipt),
     /// The store has the record.
     Stored,
 }
@@ -37,6 +39,14 @@ impl ReceivedIdentifiers {
 
     pub(crate) fn get_mut(&mut self, id: PacketIdentifier) -> Option<&mut Received> {
         self.identifiers.get_mut(&id)
+    }
+
+    /// Which acknowledgement waits for it beside the first.
+    pub(crate) fn asked_again(&self, id: PacketIdentifier) -> Option<Receipt> {
+        match self.identifiers.get(&id)? {
+            Received::AskedAgain(receipt) => Some(*receipt),
+            Received::Here | Received::Waiting | Received::Stored => None,
+        }
     }
 
     pub(crate) fn iter(&self) -> impl Iterator<Item = (PacketIdentifier, Received)> {

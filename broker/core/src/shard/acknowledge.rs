@@ -63,6 +63,11 @@ impl Shard {
                 } else if self.sessions[session as usize].is_gated(id) {
                     return;
                 }
+                let state = &mut self.sessions[session as usize];
+                if !state.gates.is_empty() {
+                    // [MQTT-4.6.0-4]: after those that wait for the store.
+                    return state.gates.push_back(id);
+                }
                 let kind = AcknowledgementKind::PubRel;
                 self.send_acknowledgement(key.index, kind, id, ReasonCode::Success);
             }
@@ -96,6 +101,11 @@ impl Shard {
         if !was_there {
             let reason = ReasonCode::PacketIdentifierNotFound;
             return self.send_acknowledgement(key.index, kind, id, reason);
+        }
+        // It asks for PUBREC no more.
+        let asked = self.sessions[session as usize].received.asked_again(id);
+        if let Some(receipt) = asked {
+            self.settle(receipt, None, now);
         }
         // The client uses the identifier again after PUBCOMP; if the store had it still after a
         // crash, what comes under it would be taken for a repetition.

@@ -335,6 +335,7 @@ impl Shard {
     /// Sends what waits in a session, as far as quota and socket allow: what was in flight when
     /// the connection was lost, then the queue, and retained messages for new subscriptions.
     pub(super) fn pump(&mut self, session: u32, now: Time) {
+        self.send_opened(session, now);
         let state = &self.sessions[session as usize];
         if state.has_backlog() {
             let most = PUMP_UNTIL_BYTES.min(self.outbound_limit());
@@ -512,6 +513,15 @@ impl Shard {
             state.resend_from = position;
             return self.pump(session, now);
         };
+        if message.is_expired(now) {
+            // [MQTT-3.3.2-5]
+            let awaiting = exchange.awaiting;
+            let expired = self.abandon_exchange(session, id, awaiting);
+            if let Some(delivery) = expired {
+                self.on_group_delivery_settled(session, &delivery, now);
+            }
+            return self.counters.drop_message(DropReason::Expired);
+        }
         exchange.sent = true;
         delivery.unload();
         let form = Form {
@@ -569,6 +579,8 @@ impl Shard {
         }
         let dup = exchange.sent;
         state.resend_from = Some(position + 1);
+        // Its gate is open, but waits for its turn behind others: what it held back leaves now.
+        state.gates.retain(|gate| *gate != id);
         state.quota_used += 1;
         match (awaiting, delivery) {
             (Awaiting::PubComp, _) => {
@@ -585,10 +597,17 @@ impl Shard {
                 };
                 let parts = message.parts();
                 let identifiers = &delivery.subscription_identifiers;
-                if !self.fits_client(key.index, &parts, delivery.qos, identifiers, now) {
-                    // [MQTT-3.1.2-25]: the client takes less than on its last connection; as if it
-                    // had completed the exchange.
-                    self.counters.drop_message(DropReason::TooLargeForClient);
+                let unfit = if !dup && message.is_expired(now) {
+                    // [MQTT-3.3.2-5]: it waited for the store when the connection was lost.
+                    Some(DropReason::Expired)
+                } else {
+                    // [MQTT-3.1.2-25]: the client may take less than on its last connection.
+                    let fits = self.fits_client(key.index, &parts, delivery.qos, identifiers, now);
+                    (!fits).then_some(DropReason::TooLargeForClient)
+                };
+                if let Some(reason) = unfit {
+                    // As if it had completed the exchange.
+                    self.counters.drop_message(reason);
                     self.abandon_exchange(session, id, awaiting);
                     self.on_group_delivery_settled(session, &delivery, now);
                     return true;

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use nexum_codec::AcknowledgementKind;
-use nexum_types::{PacketIdentifier, ReasonCode, Time};
+use nexum_types::{PacketIdentifier, Time};
 
 use super::Shard;
 use super::promise::Then;
@@ -161,7 +161,7 @@ impl Shard {
         let state = &mut self.sessions[session as usize];
         let id = state.id;
         match (state.received.remove(packet), id) {
-            (Some(Received::Waiting | Received::AskedAgain | Received::Stored), Some(id)) => {
+            (Some(Received::Waiting | Received::AskedAgain(_) | Received::Stored), Some(id)) => {
                 self.journal.delete(Key::Received(id, packet));
                 true
             }
@@ -286,7 +286,7 @@ impl Shard {
             self.tell_joint(shard, ticket, true, now);
         }
         for (session, packet) in received {
-            self.on_received_kept(session, packet);
+            self.on_received_kept(session, packet, now);
         }
         for receipt in receipts {
             self.settle(receipt, None, now);
@@ -329,18 +329,15 @@ impl Shard {
         }
     }
 
-    fn on_received_kept(&mut self, key: SessionKey, packet: PacketIdentifier) {
+    fn on_received_kept(&mut self, key: SessionKey, packet: PacketIdentifier, now: Time) {
         let Some(session) = self.session_by_key(key) else {
             return;
         };
-        let connection = session.connection;
         let Some(received) = session.received.get_mut(packet) else {
             return;
         };
-        let asked = std::mem::replace(received, Received::Stored) == Received::AskedAgain;
-        if asked && let Some(connection) = connection {
-            let kind = AcknowledgementKind::PubRec;
-            self.send_acknowledgement(connection.index, kind, packet, ReasonCode::Success);
+        if let Received::AskedAgain(receipt) = std::mem::replace(received, Received::Stored) {
+            self.settle(receipt, None, now);
         }
     }
 
@@ -352,19 +349,26 @@ impl Shard {
         if let Some(exchange) = session.inflight.get_mut(packet_identifier) {
             exchange.gated = false;
         }
-        while let Some(session) = self.session_by_key(key)
-            && let Some(first) = session.gates.front().copied()
-        {
-            let gated = session.inflight.get_mut(first).is_some_and(|it| it.gated);
-            if gated {
-                return;
-            }
-            session.gates.pop_front();
-            self.send_ungated(key.index, first, now);
-        }
+        self.send_opened(key.index, now);
         // A walk over what is to be sent again may have waited for the gate.
         if self.session_by_key(key).is_some_and(|it| it.has_backlog()) {
             self.pump(key.index, now);
+        }
+    }
+
+    /// Sends what waits behind open gates, as far as the socket allows: however much comes back from
+    /// the store at once.
+    pub(super) fn send_opened(&mut self, session: u32, now: Time) {
+        let most = self.outbound_limit();
+        while let Some(state) = self.sessions.get_mut(session as usize)
+            && let Some(first) = state.gates.front().copied()
+            && !state.is_gated(first)
+            && state
+                .connection
+                .is_none_or(|key| self.connections[key.index as usize].outbound.pending() < most)
+            && let Some(first) = self.sessions[session as usize].gates.pop_front()
+        {
+            self.send_ungated(session, first, now);
         }
     }
 
@@ -397,9 +401,13 @@ impl Shard {
             .partition::<Vec<_>, _>(|receipt| self.is_of_publisher(*receipt));
         waiters.receipts = others;
         for (key, packet) in std::mem::take(&mut waiters.received) {
-            let is_ours = self.session_by_key(key).is_some();
-            if is_ours {
-                self.forget_received(key.index, packet);
+            let Some(session) = self.session_by_key(key) else {
+                continue;
+            };
+            let asked = session.received.asked_again(packet);
+            self.forget_received(key.index, packet);
+            if let Some(receipt) = asked {
+                self.settle(receipt, Some(NotKept::StoreRefuses), now);
             }
         }
         for (shard, ticket) in std::mem::take(&mut waiters.joints) {

@@ -1,5 +1,6 @@
 //! Bringing messages back that the store alone has, a batch ahead of whoever sends them.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use nexum_types::{Message, Time};
@@ -8,7 +9,7 @@ use super::Shard;
 use crate::counters::DropReason;
 use crate::key::SessionKey;
 use crate::output::Output;
-use crate::record::{Key, LoadId};
+use crate::record::{Key, LoadId, MessageId};
 use crate::session::{Awaiting, Wanted};
 use crate::shared_subscription::GroupId;
 
@@ -18,10 +19,10 @@ const BATCH_MESSAGES: usize = 1024;
 const BATCH_BYTES: u64 = 1024 * 1024;
 
 /// Who waits for a batch.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 pub(super) enum LoadFor {
-    Session(SessionKey),
-    Group(GroupId),
+    Session(SessionKey, Box<[Wanted]>),
+    Group(GroupId, Box<[MessageId]>),
 }
 
 /// Gathers what a batch is to have.
@@ -64,7 +65,7 @@ impl Shard {
             if let Some(delivery) = &exchange.delivery
                 && delivery.message.is_none()
             {
-                let wanted = Wanted::InFlight(packet, delivery.position);
+                let wanted = Wanted::InFlight(packet);
                 batch.want(delivery.message_key(id), wanted, delivery.size_bytes);
             }
             from = Some(position + 1);
@@ -84,9 +85,9 @@ impl Shard {
         if batch.keys.is_empty() {
             return;
         }
-        let Batch { keys, wanted, .. } = batch;
-        let load = self.ask_to_load(LoadFor::Session(key), keys);
-        self.sessions[session as usize].load = Some((load, wanted.into_boxed_slice()));
+        let whom = LoadFor::Session(key, batch.wanted.into_boxed_slice());
+        let load = self.ask_to_load(whom, batch.keys);
+        self.sessions[session as usize].load = Some(load);
     }
 
     /// Asks for the messages that wait first in a group.
@@ -98,6 +99,7 @@ impl Shard {
             return;
         }
         let mut batch = Batch::default();
+        let mut records = Vec::new();
         for waiting in group.waiting_mut() {
             if batch.is_full() {
                 break;
@@ -107,9 +109,11 @@ impl Shard {
             {
                 let wanted = Wanted::InQueue(waiting.position);
                 batch.want(Key::Message(message), wanted, waiting.size_bytes);
+                records.push(message);
             }
         }
-        self.ask_to_load(LoadFor::Group(id), batch.keys);
+        let whom = LoadFor::Group(id, records.into_boxed_slice());
+        self.ask_to_load(whom, batch.keys);
     }
 
     fn ask_to_load(&mut self, whom: LoadFor, keys: Vec<Key>) -> LoadId {
@@ -126,38 +130,43 @@ impl Shard {
         now: Time,
     ) {
         match self.loads.try_remove(load.0 as usize) {
-            Some(LoadFor::Session(key)) => self.on_loaded_for_session(load, key, messages, now),
-            Some(LoadFor::Group(id)) => self.on_loaded_for_group(id, messages, now),
+            Some(LoadFor::Session(key, wanted)) => {
+                // One that an earlier connection asked for is not the one that is awaited.
+                let is_awaited = self
+                    .session_by_key(key)
+                    .is_some_and(|session| session.load == Some(load));
+                if is_awaited {
+                    let answers = wanted.into_iter().zip(messages);
+                    self.on_loaded_for_session(key, answers, now);
+                }
+            }
+            Some(LoadFor::Group(id, records)) => {
+                let answers = records.into_iter().zip(messages).collect();
+                self.on_loaded_for_group(id, answers, now);
+            }
             None => {}
         }
     }
 
     fn on_loaded_for_session(
         &mut self,
-        load: LoadId,
         key: SessionKey,
-        messages: Vec<Option<Arc<Message>>>,
+        answers: impl Iterator<Item = (Wanted, Option<Arc<Message>>)>,
         now: Time,
     ) {
-        let Some(session) = self.session_by_key(key) else {
-            return;
-        };
-        // Its client may have left and come back since; then another load is under way.
-        let Some((_, wanted)) = session.load.take_if(|(own, _)| *own == load) else {
-            return;
-        };
+        let session = &mut self.sessions[key.index as usize];
+        session.load = None;
         let is_there = session.connection.is_some();
-        for (wanted, message) in wanted.into_iter().zip(messages) {
+        for (wanted, message) in answers {
             let session = &mut self.sessions[key.index as usize];
             let place = match wanted {
                 Wanted::InQueue(position) => session
                     .place_in_queue(position)
                     .map(|place| &mut session.queue[place]),
-                Wanted::InFlight(packet, position) => session
+                Wanted::InFlight(packet) => session
                     .inflight
                     .get_mut(packet)
-                    .and_then(|exchange| exchange.delivery.as_mut())
-                    .filter(|delivery| delivery.position == position),
+                    .and_then(|exchange| exchange.delivery.as_mut()),
             };
             match (place, message) {
                 (Some(delivery), Some(message)) if is_there => delivery.message = Some(message),
@@ -182,7 +191,7 @@ impl Shard {
                     self.forget_delivery(session, &delivery);
                 }
             }
-            Wanted::InFlight(packet, _) => {
+            Wanted::InFlight(packet) => {
                 let awaiting = match state.inflight.get_mut(packet) {
                     Some(exchange) => exchange.awaiting,
                     None => Awaiting::PubAck,
@@ -194,25 +203,30 @@ impl Shard {
         self.report_overflow(session, DropReason::Unreadable);
     }
 
-    fn on_loaded_for_group(&mut self, id: GroupId, messages: Vec<Option<Arc<Message>>>, now: Time) {
+    /// Which messages wait in the group may have changed meanwhile, so they go by their names.
+    fn on_loaded_for_group(
+        &mut self,
+        id: GroupId,
+        mut answers: BTreeMap<MessageId, Option<Arc<Message>>>,
+        now: Time,
+    ) {
         let Some(group) = self.groups.group_mut(id) else {
             return;
         };
         group.loads = false;
-        let mut messages = messages.into_iter();
         let mut unreadable = 0;
         for waiting in group.waiting_mut() {
-            if waiting.message.is_some() || waiting.record.is_none() {
+            if waiting.message.is_some() {
                 continue;
             }
-            match messages.next() {
+            match waiting.record.and_then(|record| answers.remove(&record)) {
                 Some(Some(message)) => waiting.message = Some(message),
                 Some(None) => {
                     // So that it is not asked for for ever; it expires on its way out.
                     waiting.record = None;
                     unreadable += 1;
                 }
-                None => break,
+                None => {}
             }
         }
         for _ in 0..unreadable {

@@ -44,7 +44,7 @@ use slab::Slab;
 
 use crate::connection::{Connection, Holds};
 use crate::counters::{Counters, Gauges};
-use crate::journal::{Journal, Waiters};
+use crate::journal::Journal;
 use crate::key::{ConnectionKey, SessionKey, ShardId};
 use crate::limits::Limits;
 use crate::origin::ConnectionOrigin;
@@ -64,7 +64,7 @@ use crate::timer_wheel::TimerWheel;
 pub(crate) use authenticate::Exchange;
 use load::LoadFor;
 use peers::PendingSubscribe;
-use promise::Promise;
+use promise::{HandedOver, Promise};
 use put_out::Templates;
 use replay::RemoteReplay;
 use timers::Timer;
@@ -133,7 +133,7 @@ pub struct Shard {
     /// A joint publication whose acknowledgement is not owed yet.
     pending_joint: Option<(Receipt, u16, Option<NotKept>)>,
     /// Those who wait for parts that other shards commit.
-    tickets: Slab<Waiters>,
+    tickets: Slab<HandedOver>,
     /// Messages asked back from the store.
     loads: Slab<LoadFor>,
     /// How many share each message that has a record of its own.

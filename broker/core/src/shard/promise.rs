@@ -4,7 +4,7 @@ use nexum_types::{PacketIdentifier, Time};
 
 use super::Shard;
 use super::publish::{Publication, Published};
-use crate::journal::Part;
+use crate::journal::{Part, Waiters};
 use crate::key::ShardId;
 use crate::peer::{NotKept, PeerMessage, Prepared, Receipt};
 use crate::record::{Key, SessionId};
@@ -34,6 +34,13 @@ pub(super) enum Then {
 pub(super) struct Joint {
     part: Part,
     receipt: Receipt,
+}
+
+/// What another shard commits.
+#[derive(Debug)]
+pub(super) struct HandedOver {
+    keys: Box<[Key]>,
+    waiters: Waiters,
 }
 
 impl Shard {
@@ -102,7 +109,9 @@ impl Shard {
                 if refused.is_none() {
                     part.waiters.receipts.push(receipt);
                 }
+                let later = self.journal.release(part.puts());
                 self.journal.append(part);
+                self.journal.catch_up(later);
                 if refused.is_some() {
                     self.settle(receipt, refused, now);
                 }
@@ -200,10 +209,15 @@ impl Shard {
         part: Part,
         refused: Option<NotKept>,
     ) {
+        let puts = part.puts().cloned().collect();
         let Part {
             changes, waiters, ..
         } = part;
-        let ticket = self.tickets.insert(waiters) as u32;
+        let ticket = HandedOver {
+            keys: puts,
+            waiters,
+        };
+        let ticket = self.tickets.insert(ticket) as u32;
         let prepared = Prepared {
             changes,
             tickets: vec![(self.id, ticket)],
@@ -227,9 +241,11 @@ impl Shard {
     }
 
     pub(super) fn on_joint_stored(&mut self, ticket: u32, kept: bool, now: Time) {
-        let Some(waiters) = self.tickets.try_remove(ticket as usize) else {
+        let Some(HandedOver { keys, waiters }) = self.tickets.try_remove(ticket as usize) else {
             return;
         };
+        let later = self.journal.release(keys.iter());
+        self.journal.catch_up(later);
         if kept {
             return self.on_kept(waiters, now);
         }

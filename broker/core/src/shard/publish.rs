@@ -199,18 +199,22 @@ impl Shard {
             PublishDelivery::AtLeastOnce(_) => QoS::AtLeastOnce,
             PublishDelivery::ExactlyOnce(id) => {
                 // [MQTT-4.3.3-10] [MQTT3-4.3.3-2]: known already, so acknowledged and not routed.
+                let receipt = self.next_receipt(key);
                 if let Some(received) = self.sessions[session as usize].received.get_mut(id) {
                     if self.connections[key.index as usize].owes(id) {
                         return;
                     }
-                    if matches!(received, Received::Waiting | Received::AskedAgain) {
+                    let mut known = Published {
+                        matched: true,
+                        ..Published::default()
+                    };
+                    if matches!(received, Received::Waiting | Received::AskedAgain(_)) {
                         // It came on an earlier connection, and waits for the store still.
-                        *received = Received::AskedAgain;
-                        return;
+                        *received = Received::AskedAgain(receipt);
+                        known.receipts = 1;
                     }
-                    let kind = AcknowledgementKind::PubRec;
-                    self.send_acknowledgement(key.index, kind, id, ReasonCode::Success);
-                    return;
+                    // [MQTT-4.6.0-3]: after those for what came before it.
+                    return self.owe(key, AcknowledgementKind::PubRec, id, known, now);
                 }
                 QoS::ExactlyOnce
             }

@@ -28,6 +28,7 @@ impl Shard {
             ("loads", self.loads.len()),
             ("references", self.references.len()),
             ("session names", self.session_ids.len()),
+            ("records aside", self.journal.aside()),
             ("unanswered submissions", self.journal.unanswered()),
         ];
         tables

@@ -156,6 +156,10 @@ impl Shard {
             }
         }
         for group in groups {
+            if let (Some(id), Some(group)) = (id, self.groups.group(group)) {
+                let filter = Arc::from(format!("$share/{}", group.name));
+                self.journal.delete(Key::Subscription(id, filter));
+            }
             let orphans = orphans.remove(&group).unwrap_or_default();
             self.leave_group(group, member, id, orphans, now);
         }

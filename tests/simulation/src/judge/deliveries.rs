@@ -4,11 +4,11 @@ use nexum_codec::{ForwardedProperties, Publish};
 use nexum_core::OverlappingSubscriptions;
 use nexum_types::{ProtocolVersion, QoS, Time};
 
-use super::Judge;
 use super::messages::{MessageId, Origin, read_payload};
 use super::sessions::{Certainty, Exchange, SessionId};
 use super::subscriptions::{ReplayRight, RetainedForm, SubscriptionRecord, Taken};
 use super::topics::matches;
+use super::{Judge, SLACK};
 use crate::link::LinkId;
 use crate::rule::Rule;
 
@@ -74,7 +74,7 @@ impl Judge {
             return self.breach(Rule::Unaltered, text);
         }
         let qos = publish.delivery.qos();
-        if publish.dup {
+        if publish.dup && self.was_put_out(link, session, publish) {
             return self.put_out_again(link, session, publish, message);
         }
         let class = match message {
@@ -184,13 +184,14 @@ impl Judge {
         let left = publish.message_expiry_interval_seconds;
         let expiry = self.message(message).expiry(now);
         match (expiry, left) {
-            (Some((_, latest)), _) if now >= latest => {
+            // What waits for the store was put together a little earlier.
+            (Some((_, latest)), _) if now >= latest + SLACK => {
                 let text = format!("{link:?}: {message:?} expired at {latest:?}");
                 self.breach(Rule::MessageExpiry, text);
             }
             (Some((earliest, latest)), Some(left)) => {
                 let least = earliest.since(now).as_secs();
-                let most = latest.since(now).as_secs_f64().ceil() as u64;
+                let most = (latest + SLACK).since(now).as_secs_f64().ceil() as u64;
                 if !(least..=most).contains(&u64::from(left)) {
                     let text = format!("{link:?}: {message:?} has {left} s, not {least} to {most}");
                     self.breach(Rule::MessageExpiry, text);
@@ -296,7 +297,8 @@ impl Judge {
         if class == Class::Replay
             && let Some(right) = self.use_right(arrival, right)
         {
-            self.check_replayed(session, message, topic, &right);
+            let qos = publish.delivery.qos();
+            self.check_replayed(session, message, topic, qos, &right);
             self.tally.replayed += 1;
         }
         match class {
@@ -319,7 +321,7 @@ impl Judge {
                     .live_retained
                     .entry(topic.to_owned())
                     .or_default()
-                    .push(message);
+                    .push((message, publish.delivery.qos()));
             }
         }
         class
@@ -546,6 +548,16 @@ impl Judge {
             let text = format!("{link:?}: {used} unacknowledged, {quota} and {most} allowed");
             self.breach(Rule::SendQuota, text);
         }
+    }
+
+    /// Whether something with this identifier is in flight. What the core put out for a connection
+    /// that waited for the store, and that was lost then, nobody has seen: it comes with DUP all the
+    /// same, to the next connection.
+    fn was_put_out(&self, link: LinkId, session: SessionId, publish: &Publish<'_>) -> bool {
+        let is_resumed = self.link(link).session_present == Some(true);
+        let id = publish.delivery.packet_identifier();
+        let exchange = id.and_then(|id| self.session(session).exchanges.get(&id.value()));
+        !is_resumed || exchange.is_some_and(|exchange| exchange.link != link)
     }
 
     /// With DUP: only what was in flight when the last connection was lost ([MQTT-4.4.0-1]).

@@ -46,6 +46,8 @@ pub(crate) struct Publication {
     /// …nor after, if this is known.
     pub(crate) by: Option<Time>,
     pub(crate) link: Option<LinkId>,
+    /// Its publisher was told that somebody who should keep it does not; others may have it.
+    pub(crate) refused: bool,
 }
 
 impl MessageRecord {

@@ -144,6 +144,7 @@ impl Judge {
             from: now,
             by: Some(now),
             link: None,
+            refused: false,
         });
         record.acknowledged_at = Some(now);
         if record.content.retain {

@@ -3,7 +3,7 @@
 //!
 //! Writes of different publishers may overlap; then either may be the last.
 
-use nexum_types::Time;
+use nexum_types::{QoS, Time};
 
 use super::Judge;
 use super::messages::{MessageId, Origin};
@@ -118,6 +118,7 @@ impl Judge {
         session: SessionId,
         message: MessageId,
         topic: &str,
+        qos: QoS,
         right: &ReplayRight,
     ) {
         let overtaken = self
@@ -143,7 +144,10 @@ impl Judge {
             .cloned()
             .unwrap_or_default();
         // Of a message that its publisher sent again, the first may be the one that came.
-        let stale = live.iter().find_map(|newer| {
+        // What is sent at once may come before what waits for the store.
+        let before = |live: &QoS| *live != QoS::AtMostOnce || qos == QoS::AtMostOnce;
+        let mut live = live.iter().filter(|(_, live)| before(live));
+        let stale = live.find_map(|(newer, _)| {
             self.writes_of(*newer)
                 .next()
                 .filter(|first| self.is_newer(first, message))

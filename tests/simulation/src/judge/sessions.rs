@@ -46,7 +46,7 @@ pub(crate) struct SessionRecord {
     /// delivered.
     pub(crate) newest: BTreeMap<(String, String, QoS, QoS), MessageId>,
     /// Those published with RETAIN and put out as live messages, by topic.
-    pub(crate) live_retained: BTreeMap<String, Vec<MessageId>>,
+    pub(crate) live_retained: BTreeMap<String, Vec<(MessageId, QoS)>>,
     /// The smallest Maximum Packet Size it ever announced.
     pub(crate) smallest_maximum: usize,
     pub(crate) will: Option<WillRecord>,
@@ -159,6 +159,9 @@ impl Judge {
             Event::ConnectRefused { .. }
             | Event::ConnectionEnded { .. }
             | Event::QueueOverflow { .. } => {}
+            Event::StoreRefuses { .. } | Event::StoreRecovered => {
+                self.breach(Rule::Expected, format!("the store never refuses: {event}"));
+            }
         }
     }
 
@@ -285,6 +288,10 @@ impl Judge {
             }
             DisconnectCause::Protocol(error) => {
                 self.breach(Rule::Expected, format!("{client_id} called wrong: {error}"));
+            }
+            DisconnectCause::Unstored => {
+                let text = format!("{client_id}: the store never refuses");
+                self.breach(Rule::Expected, text);
             }
             DisconnectCause::Lost(_)
             | DisconnectCause::AuthenticationTimeout
@@ -433,6 +440,7 @@ impl Judge {
                 from: at,
                 by,
                 link: None,
+                refused: false,
             });
             if record.content.retain {
                 let topic = record.content.topic.clone();

@@ -351,8 +351,9 @@ impl Judge {
             let session_of = |link: LinkId| self.link(link).session;
             let earlier = self.message(message).publications.last();
             let is_known = exactly_once
-                && earlier
-                    .is_some_and(|earlier| earlier.link.and_then(session_of) == session_of(link));
+                && earlier.is_some_and(|earlier| {
+                    !earlier.refused && earlier.link.and_then(session_of) == session_of(link)
+                });
             let record = self.message_mut(message);
             if record.content.topic != topic {
                 let text = format!("{link:?}: {message:?} went to {topic}");
@@ -364,6 +365,7 @@ impl Judge {
                     from: now,
                     by: None,
                     link: Some(link),
+                    refused: false,
                 });
                 self.tally.published += 1;
             }
@@ -582,7 +584,16 @@ impl Judge {
             return self.breach(Rule::AcknowledgementOrder, text);
         };
         if ack.reason_code.is_error() {
-            if kind != Kind::PubComp {
+            let is_full = ack.reason_code == ReasonCode::QuotaExceeded && !self.loses_nothing;
+            if is_full && kind != Kind::PubComp {
+                // Somebody who should keep it has no room; others may have it all the same.
+                self.tally.not_kept += 1;
+                if let Some(message) = owed.message
+                    && let Some(last) = self.message_mut(message).publications.last_mut()
+                {
+                    last.refused = true;
+                }
+            } else if kind != Kind::PubComp {
                 let text = format!("{link:?}: {kind:?} {id} says {}", ack.reason_code);
                 self.breach(Rule::ReasonCode, text);
             }

@@ -7,14 +7,15 @@
 mod network;
 mod people;
 mod shell;
+mod store;
 
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
 use std::time::Duration;
 
 use nexum_core::{
-    AuthenticationOutcome, ConnectionLoss, ConnectionOrigin, Counters, Gauges, Input, PeerBatch,
-    Shard, ShardConfig, ShardId,
+    AuthenticationOutcome, ConnectionLoss, ConnectionOrigin, Counters, Gauges, Input, Key, LoadId,
+    PeerBatch, RecordTable, Shard, ShardConfig, ShardId, Submission,
 };
 use nexum_types::{QoS, Time};
 
@@ -89,6 +90,17 @@ enum Happening {
     CloseDeadline {
         link: LinkId,
     },
+    /// The store has come to what a shard wants kept.
+    Stored {
+        shard: ShardId,
+        submission: Submission,
+    },
+    /// The store has come to messages that a shard wants back.
+    Loaded {
+        shard: ShardId,
+        load: LoadId,
+        keys: Vec<Key>,
+    },
     /// Somebody opens a connection and sends rubbish or nothing.
     Vandal,
     /// Somebody ends a connection from outside.
@@ -127,6 +139,12 @@ pub(crate) struct World {
     /// …and have done so.
     gone: Vec<bool>,
     channels: BTreeMap<(ShardId, ShardId), Channel>,
+    /// In the place of a store: what it has.
+    records: RecordTable,
+    /// When it will have come to the last submission.
+    stored_by: Time,
+    /// How long the store takes. A stream of its own, for most seeds were here before the store.
+    store_random: Random,
     planted: Planted,
     /// Of all bytes put out: the same seed gives the same.
     pub(crate) digest: u64,
@@ -186,6 +204,9 @@ impl World {
             links: Vec::new(),
             clients,
             channels: BTreeMap::new(),
+            records: RecordTable::default(),
+            stored_by: Time::ZERO,
+            store_random: Random::new(seed).fork().fork(),
             planted,
             digest: 0xCBF2_9CE4_8422_2325,
         }
@@ -319,6 +340,11 @@ impl World {
             self.judge
                 .breach(Rule::Leak, format!("left: {:?}", self.gauges()));
         }
+        if let Some(key) = self.records.keys().next() {
+            let count = self.records.keys().count();
+            let text = format!("{count} records are left: {key:?}");
+            self.judge.breach(Rule::Leak, text);
+        }
         for shell in &self.shells {
             let residue = shell.shard.residue();
             if !residue.is_empty() {
@@ -374,6 +400,8 @@ impl World {
                 self.handed(link, to, origin, received);
             }
             Happening::CloseDeadline { link } => self.close_deadline(link),
+            Happening::Stored { shard, submission } => self.stored(shard, &submission),
+            Happening::Loaded { shard, load, keys } => self.loaded(shard, load, &keys),
             Happening::Vandal => self.vandal(),
             Happening::Administrator => self.administrator(),
             Happening::Voice => self.speak(),

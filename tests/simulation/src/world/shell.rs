@@ -58,7 +58,7 @@ impl Shell {
 }
 
 impl World {
-    fn shell(&mut self, shard: ShardId) -> &mut Shell {
+    pub(super) fn shell(&mut self, shard: ShardId) -> &mut Shell {
         &mut self.shells[usize::from(shard.0)]
     }
 
@@ -190,6 +190,7 @@ impl World {
             self.look(shard, None);
         }
         self.send(shard);
+        self.submit(shard);
         self.post(shard);
         self.check_nothing_forgotten(shard);
         if let Some(at) = self.shell(shard).shard.poll_timeout()
@@ -375,6 +376,7 @@ impl World {
                     self.readable(link);
                 }
             }
+            Output::Load { load, keys } => self.load(shard, load, keys),
             Output::Exchange {
                 connection, method, ..
             } => {
@@ -391,7 +393,9 @@ impl World {
                     Event::Connected { .. }
                     | Event::Disconnected { .. }
                     | Event::QueueOverflow { .. }
-                    | Event::SessionExpired { .. } => {}
+                    | Event::SessionExpired { .. }
+                    | Event::StoreRefuses { .. }
+                    | Event::StoreRecovered => {}
                 }
                 self.judge.event(fed, &event);
             }

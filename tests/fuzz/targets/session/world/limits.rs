@@ -2,7 +2,7 @@
 
 use std::num::NonZeroU16;
 
-use nexum_core::{Limits, OverlappingSubscriptions, SharedSubscriptionStrategy};
+use nexum_core::{Limits, OverlappingSubscriptions, QueueOverflow, SharedSubscriptionStrategy};
 
 use crate::operation::Setup;
 
@@ -20,6 +20,14 @@ pub(super) fn limits(setup: &Setup) -> Limits {
         maximum_inflight: NonZeroU16::new(setup.inflight.of(&[2, 1, 4])).expect("not zero"),
         session_queue_messages: setup.queue.of(&[5, 1, 2, 50]),
         session_queue_bytes: setup.queue.of(&[20_000, 20_000, 400, 20_000]),
+        persistent_queue_messages: setup.queue.of(&[6, 1, 3, 60]),
+        persistent_queue_bytes: setup.queue.of(&[20_000, 20_000, 400, 20_000]),
+        persistent_queue_overflow: setup.queue.of(&[
+            QueueOverflow::Refuse,
+            QueueOverflow::DropNewest,
+            QueueOverflow::DropOldest,
+            QueueOverflow::Refuse,
+        ]),
         outbound_buffer_bytes: setup.outbound_buffer.of(&[2_000, 100, 20_000]),
         total_outbound_bytes: 30_000,
         backpressure_milliseconds: if setup.backpressure { 100 } else { 0 },

@@ -10,8 +10,8 @@ use std::time::Duration;
 
 use nexum_codec::{AcknowledgementKind, Packet, encode};
 use nexum_core::{
-    AuthenticationOutcome, ConnectionOrigin, ExchangeOutcome, Gauges, Input, Limits, Output, Shard,
-    ShardConfig, ShardId,
+    AuthenticationOutcome, ConnectionOrigin, ExchangeOutcome, Gauges, Input, Key, Limits, Output,
+    RecordTable, Shard, ShardConfig, ShardId,
 };
 use nexum_types::{PacketIdentifier, ProtocolVersion, QoS, ReasonCode, Time};
 
@@ -42,6 +42,8 @@ pub struct World {
     shells: Vec<Shell>,
     links: Vec<Link>,
     questions: VecDeque<(usize, Output)>,
+    /// What the store has.
+    records: RecordTable,
 }
 
 impl World {
@@ -58,6 +60,8 @@ impl World {
             }),
             mailbox: VecDeque::new(),
             arrivals: VecDeque::new(),
+            submissions: VecDeque::new(),
+            loads: VecDeque::new(),
         };
         World {
             now: Time::ZERO,
@@ -73,6 +77,7 @@ impl World {
             limits,
             links: Vec::new(),
             questions: VecDeque::new(),
+            records: RecordTable::default(),
         }
     }
 
@@ -227,6 +232,11 @@ impl World {
     }
 
     fn check_forgotten(&self) {
+        let kept = self
+            .records
+            .keys()
+            .find(|key| !matches!(key, Key::Retained(_)));
+        assert_eq!(kept, None, "a record is left");
         for Shell { shard, .. } in &self.shells {
             let Gauges {
                 retained,

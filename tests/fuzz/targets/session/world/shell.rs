@@ -6,7 +6,8 @@ use std::io::IoSlice;
 use std::time::Duration;
 
 use nexum_core::{
-    ConnectionKey, ConnectionLoss, ConnectionOrigin, Input, Output, PeerBatch, Shard, ShardId,
+    ConnectionKey, ConnectionLoss, ConnectionOrigin, Input, Key, LoadId, Output, PeerBatch, Shard,
+    ShardId, Stored, Submission,
 };
 use nexum_types::{ProtocolVersion, Time};
 
@@ -25,6 +26,10 @@ pub(super) struct Shell {
     pub(super) shard: Shard,
     pub(super) mailbox: VecDeque<(ShardId, PeerBatch)>,
     pub(super) arrivals: VecDeque<Arrival>,
+    /// What it wants kept, and messages that it wants back: the store comes to them when the shard
+    /// has its next turn.
+    pub(super) submissions: VecDeque<Submission>,
+    pub(super) loads: VecDeque<(LoadId, Vec<Key>)>,
 }
 
 pub(super) struct Arrival {
@@ -127,7 +132,7 @@ impl World {
 
     /// Everything that waits for a shard; false if there was nothing.
     pub(super) fn turn(&mut self, at: usize) -> bool {
-        let mut moved = false;
+        let mut moved = self.answer_from_store(at);
         while let Some((from, batch)) = self.shells[at].mailbox.pop_front() {
             moved = true;
             self.shells[at]
@@ -166,6 +171,32 @@ impl World {
         moved
     }
 
+    /// The store keeps what it was given, and answers; false if it was given nothing.
+    fn answer_from_store(&mut self, at: usize) -> bool {
+        let mut moved = false;
+        while let Some(submission) = self.shells[at].submissions.pop_front() {
+            moved = true;
+            self.records.apply(&submission.changes);
+            let stored = Stored {
+                sequence: submission.sequence,
+                refused: None,
+            };
+            self.shells[at]
+                .shard
+                .handle(Input::Stored(stored), self.now);
+            self.look(at);
+        }
+        while let Some((load, keys)) = self.shells[at].loads.pop_front() {
+            moved = true;
+            let messages = keys.iter().map(|key| self.records.message(key)).collect();
+            self.shells[at]
+                .shard
+                .handle(Input::Loaded { load, messages }, self.now);
+            self.look(at);
+        }
+        moved
+    }
+
     /// What a shell does at the end of a turn: it sends what there is, and hands the batches over.
     pub(super) fn finish(&mut self, at: usize) {
         while let Some(key) = self.shells[at].shard.poll_transmit() {
@@ -181,6 +212,9 @@ impl World {
                     "{pending} bytes that were not named"
                 );
             }
+        }
+        while let Some(submission) = self.shells[at].shard.take_submission() {
+            self.shells[at].submissions.push_back(submission);
         }
         for to in 0..self.shells.len() {
             if let Some(batch) = self.shells[at].shard.take_peer_batch(ShardId(to as u16)) {
@@ -249,6 +283,7 @@ impl World {
                 question @ (Output::Authenticate { .. } | Output::Exchange { .. }) => {
                     self.questions.push_back((at, question));
                 }
+                Output::Load { load, keys } => self.shells[at].loads.push_back((load, keys)),
                 // A turn looks at every socket.
                 Output::ResumeReading { .. } => {}
                 Output::Event(event) => assert_ne!(event.to_string(), ""),
@@ -266,7 +301,12 @@ impl World {
         }
         let gauges = self.shells[at].shard.gauges();
         let sessions = gauges.sessions;
-        let most_queued = sessions * u64::from(self.limits.session_queue_messages);
+        let most_queued = sessions
+            * u64::from(
+                self.limits
+                    .session_queue_messages
+                    .max(self.limits.persistent_queue_messages),
+            );
         assert!(gauges.queued_messages <= most_queued, "{gauges:?}");
         let most_inflight = sessions * u64::from(self.limits.maximum_inflight.get());
         assert!(gauges.inflight_messages <= most_inflight, "{gauges:?}");
