@@ -58,6 +58,8 @@ pub(crate) struct Connection {
     pub(crate) owed_pubacks: u32,
     /// For so many commits it is sent nothing: CONNACK, SUBACK or UNSUBACK waits for them.
     pub(crate) corks: u32,
+    /// One of them is for CONNACK.
+    pub(crate) connack_waits: bool,
     /// Enhanced authentication, if CONNECT named a method.
     pub(crate) exchange: Option<Box<Exchange>>,
     pub(crate) origin: ConnectionOrigin,
@@ -145,6 +147,7 @@ impl Connection {
             owed_sequence: 0,
             owed_pubacks: 0,
             corks: 0,
+            connack_waits: false,
             exchange: None,
             origin,
         }

@@ -283,6 +283,7 @@ impl Shard {
             .append_bytes(&mut self.pool, &self.encoded);
         if self.journal.changes() > changes && !self.journal.is_refusing() {
             self.cork(key);
+            self.connections[key.index as usize].connack_waits = true;
         }
         self.list_for_transmit(key.index);
         self.event(Event::Connected {
@@ -398,7 +399,7 @@ impl Shard {
     }
 
     /// [MQTT-3.2.2-6] [MQTT3-3.2.2-4]: Session Present is 0 beside an error.
-    fn send_connack_error(&mut self, key: ConnectionKey, reason: ReasonCode) {
+    pub(super) fn send_connack_error(&mut self, key: ConnectionKey, reason: ReasonCode) {
         let packet = Packet::ConnAck(ConnAck {
             session_present: false,
             reason_code: reason,

@@ -99,6 +99,9 @@ impl Shard {
         if std::mem::take(&mut connection.corks) > 0 {
             connection.outbound.clear(&mut self.pool);
         }
+        if std::mem::take(&mut connection.connack_waits) {
+            self.send_connack_error(key, ReasonCode::QuotaExceeded);
+        }
         self.outputs.push_back(Output::Close { connection: key });
     }
 

@@ -203,6 +203,7 @@ impl Shard {
             return;
         };
         connection.corks = connection.corks.saturating_sub(1);
+        connection.connack_waits &= connection.corks > 0;
         if connection.corks == 0 && connection.is_closing() {
             // It ended meanwhile, and is closed when it has been told what it was promised.
             return self.outputs.push_back(Output::Close { connection: key });

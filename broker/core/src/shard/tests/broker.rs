@@ -12,8 +12,8 @@ use nexum_codec::{
 use nexum_types::{PacketIdentifier, ProtocolVersion, ReasonCode, Time};
 
 use crate::{
-    ConnectionKey, ConnectionLoss, ConnectionOrigin, Input, Limits, Output, RecordTable, Shard,
-    ShardConfig, ShardId, StoreRefusal, Stored, Submission,
+    Change, ConnectionKey, ConnectionLoss, ConnectionOrigin, Input, Key, Limits, LoadId, Output,
+    RecordTable, Shard, ShardConfig, ShardId, StoreRefusal, Stored, Submission,
 };
 
 /// Names a client of a [`Broker`].
@@ -32,6 +32,9 @@ pub(super) struct Broker {
     pub(super) store: Store,
     /// Those without an answer.
     unanswered: VecDeque<(usize, Submission)>,
+    /// Whether messages are read when [`answer_loads`](Broker::answer_loads) is called.
+    pub(super) slow_loads: bool,
+    unanswered_loads: VecDeque<(usize, LoadId, Vec<Key>)>,
 }
 
 /// How the store fares.
@@ -101,6 +104,8 @@ impl Broker {
             records: RecordTable::default(),
             store: Store::Quick,
             unanswered: VecDeque::new(),
+            slow_loads: false,
+            unanswered_loads: VecDeque::new(),
         }
     }
 
@@ -316,10 +321,34 @@ impl Broker {
 
     /// The store comes to what it was given.
     pub(super) fn commit(&mut self) {
-        let store = std::mem::replace(&mut self.store, Store::Quick);
         self.answer_submissions();
         self.settle();
-        self.store = store;
+    }
+
+    /// Messages come back from the store.
+    pub(super) fn answer_loads(&mut self) {
+        for (shard, load, keys) in std::mem::take(&mut self.unanswered_loads) {
+            let messages = keys.iter().map(|key| self.records.message(key)).collect();
+            self.shards[shard].handle(Input::Loaded { load, messages }, self.now);
+        }
+        self.settle();
+    }
+
+    /// How many submissions without an answer put records of these kinds.
+    pub(super) fn unanswered_changes(&self, kinds: &[&str]) -> usize {
+        let puts = |submission: &Submission| {
+            kinds.iter().all(|kind| {
+                submission.changes.iter().any(|change| match change {
+                    Change::Put(Key::Received(..), _) => *kind == "received",
+                    Change::Put(Key::Delivery(..), _) => *kind == "delivery",
+                    Change::Put(..) | Change::Delete(_) => false,
+                })
+            })
+        };
+        let unanswered = self.unanswered.iter();
+        unanswered
+            .filter(|(_, submission)| puts(submission))
+            .count()
     }
 
     fn answer_submissions(&mut self) -> bool {
@@ -382,8 +411,10 @@ impl Broker {
                 self.asked.push(output);
             }
             Output::Load { load, keys } => {
-                let messages = keys.iter().map(|key| self.records.message(key)).collect();
-                self.shards[from].handle(Input::Loaded { load, messages }, self.now);
+                self.unanswered_loads.push_back((from, load, keys));
+                if !self.slow_loads {
+                    self.answer_loads();
+                }
             }
             Output::ResumeReading { .. } | Output::Event(_) => {}
         }

@@ -8,6 +8,7 @@ mod authenticate;
 mod backpressure;
 mod bounds;
 mod broker;
+mod durable;
 mod keep_alive;
 mod packet_size;
 mod retained;
