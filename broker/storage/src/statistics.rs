@@ -46,6 +46,7 @@ const STEPS: u64 = 8;
 pub struct Histogram {
     counts: Vec<u64>,
     total: u64,
+    sum: u64,
     largest: u64,
 }
 
@@ -57,6 +58,7 @@ impl Histogram {
         }
         self.counts[step] += 1;
         self.total += 1;
+        self.sum = self.sum.saturating_add(number);
         self.largest = self.largest.max(number);
     }
 
@@ -68,6 +70,20 @@ impl Histogram {
     /// How many numbers came.
     pub fn count(&self) -> u64 {
         self.total
+    }
+
+    /// What they add up to.
+    pub fn sum(&self) -> u64 {
+        self.sum
+    }
+
+    /// How many were certainly not larger than this; all but some of the last eighth below it.
+    pub fn at_most(&self, number: u64) -> u64 {
+        let whole = self.counts.iter().enumerate();
+        whole
+            .take_while(|(step, _)| last_of(*step) <= number)
+            .map(|(_, count)| count)
+            .sum()
     }
 
     /// The largest.
@@ -135,5 +151,9 @@ mod tests {
         assert!((500..=563).contains(&histogram.quantile(0.5)));
         assert!((990..=1000).contains(&histogram.quantile(0.99)));
         assert_eq!(histogram.quantile(1.0), 1000);
+        assert_eq!(histogram.sum(), 500_500);
+        assert!((440..=500).contains(&histogram.at_most(500)));
+        assert_eq!(histogram.at_most(u64::MAX), 1000);
+        assert_eq!(histogram.at_most(0), 0);
     }
 }

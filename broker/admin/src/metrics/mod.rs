@@ -2,6 +2,7 @@
 
 mod family;
 mod process;
+mod store;
 #[cfg(test)]
 mod tests;
 
@@ -41,6 +42,11 @@ impl Page {
             numbers.state(),
             numbers.load(),
             vec![numbers.latency()],
+            snapshot
+                .store
+                .as_ref()
+                .map(store::families)
+                .unwrap_or_default(),
             Process::read().families(self.started),
         ];
         TextEncoder::new().encode_to_string(&families.concat())

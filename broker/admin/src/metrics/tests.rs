@@ -4,7 +4,10 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::time::{Duration, UNIX_EPOCH};
 
 use nexum_core::{Counters, DropReason, Gauges};
-use nexum_server::{AcceptSnapshot, LatencyHistogram, Load, MetricsSnapshot, ShardSnapshot};
+use nexum_server::{
+    AcceptSnapshot, LatencyHistogram, Load, MetricsSnapshot, ShardSnapshot, StoreSnapshot,
+};
+use nexum_storage::{Changes, Options, Store, TableId};
 
 use super::Page;
 
@@ -295,4 +298,35 @@ fn shards_add_up_or_stand_apart() {
     );
     assert_eq!(page["nexum_shard_turns_total"].value("shard=\"0\""), 61.0);
     assert_eq!(page["nexum_shard_turns_total"].value("shard=\"1\""), 61.0);
+}
+
+#[test]
+fn the_store_has_its_own_numbers() {
+    let mut store = Store::in_memory(Options::default());
+    let mut changes = Changes::new();
+    for key in [b"1", b"2", b"3"] {
+        changes.put(TableId(1), key, b"value");
+        store.submit(&changes).expect("there is room");
+    }
+    store.commit().expect("memory takes it");
+    let snapshot = StoreSnapshot {
+        statistics: store.statistics().clone(),
+        usage: store.usage(),
+    };
+    let page = page_of(&MetricsSnapshot {
+        store: Some(snapshot),
+        shards: vec![shard_of_different_numbers()],
+        ..MetricsSnapshot::default()
+    });
+    for (family, labels, value) in [
+        ("nexum_store_commits_total", "", 1.0),
+        ("nexum_store_submissions_total", "", 3.0),
+        ("nexum_store_failed_commits_total", "", 0.0),
+        ("nexum_store_batch_submissions", "le=\"2\"", 0.0),
+        ("nexum_store_batch_submissions", "le=\"4\"", 1.0),
+        ("nexum_store_commit_seconds", "le=\"5\"", 1.0),
+        ("nexum_store_log_bytes", "", 0.0),
+    ] {
+        assert_eq!(page[family].value(labels), value, "{family} {labels}");
+    }
 }
