@@ -151,7 +151,9 @@ impl Traffic {
                 0 => 0,
                 _ => self.publisher.next_identifier(),
             };
-            let message = Publish::new("dashboard/light", "on").qos(qos, identifier);
+            let mut message = Publish::new("dashboard/light", "on").qos(qos, identifier);
+            // So that there is something to store.
+            message.retain = true;
             self.publisher.publish(message);
             assert_eq!(self.subscriber.expect_message().topic, "dashboard/light");
         }
