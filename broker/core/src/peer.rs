@@ -122,6 +122,8 @@ pub(crate) enum PeerMessage {
         receipt: Option<Receipt>,
         /// The sender commits what the receiver keeps of it.
         joint: bool,
+        /// Its record, if several keep it, with a reference for the receiver.
+        shared: Option<MessageId>,
     },
     /// The sender has a subscriber to this filter now.
     Interest {
@@ -148,6 +150,8 @@ pub(crate) enum PeerMessage {
     },
     /// A joint publication was committed, or was not.
     JointStored { ticket: u32, kept: bool },
+    /// One more shares a message of the receiver's.
+    Share { message: MessageId },
     /// One of those who share a message of the receiver's needs it no more.
     Forget { message: MessageId },
     /// Begin to send what is retained under this filter.
@@ -225,6 +229,7 @@ impl PeerMessage {
             | PeerMessage::ReplayOpen { filter, .. } => filter.len(),
             PeerMessage::InterestNoted { .. }
             | PeerMessage::JointStored { .. }
+            | PeerMessage::Share { .. }
             | PeerMessage::Forget { .. }
             | PeerMessage::ReturnUnloaded { .. }
             | PeerMessage::ReplayNext { .. }

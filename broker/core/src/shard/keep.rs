@@ -98,8 +98,18 @@ impl Shard {
                 id
             }
         };
-        *self.references.entry(id).or_default() += 1;
+        self.add_reference(id);
         id
+    }
+
+    /// One more shares a message.
+    pub(super) fn add_reference(&mut self, message: MessageId) {
+        let owner = message.owner(self.shards);
+        if owner == self.id {
+            *self.references.entry(message).or_default() += 1;
+        } else {
+            self.tell(owner, PeerMessage::Share { message });
+        }
     }
 
     /// A publication that came with a reference to its record goes where nothing is kept.

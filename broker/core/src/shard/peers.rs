@@ -63,11 +63,15 @@ impl Shard {
         let is_kept = durable && publication.parts.qos != QoS::AtMostOnce;
         let receipt = publication.receipt.filter(|_| is_kept);
         publication.receipts += u16::from(receipt.is_some());
+        let is_shared = is_kept && !publication.is_kept_once() && !self.journal.is_refusing();
+        let shared = is_shared.then(|| self.share(publication));
+        publication.kept |= is_shared;
         let publish = PeerMessage::Publish {
             message,
             source,
             receipt,
             joint: publication.joint && receipt.is_some(),
+            shared,
         };
         self.tell(to, publish);
     }
@@ -159,7 +163,18 @@ impl Shard {
                 source,
                 receipt,
                 joint,
-            } => self.on_forwarded(from, &message, source, receipt.map(|it| (it, joint)), now),
+                shared,
+            } => {
+                let mut publication = Publication::of_message(&message);
+                publication.source = source;
+                publication.from_peer = true;
+                if let Some(shared) = shared {
+                    publication.move_reference(shared);
+                }
+                let receipt = receipt.map(|receipt| (receipt, joint));
+                self.on_forwarded(from, &message, &mut publication, receipt, now);
+                self.drop_carried_reference(&mut publication);
+            }
             PeerMessage::Interest {
                 filter,
                 token,
@@ -190,6 +205,7 @@ impl Shard {
                 prepared,
             } => self.on_peer_kept(receipt, refused, prepared, now),
             PeerMessage::JointStored { ticket, kept } => self.on_joint_stored(ticket, kept, now),
+            PeerMessage::Share { message } => self.add_reference(message),
             PeerMessage::Forget { message } => self.drop_reference(message),
             PeerMessage::ReplayOpen { token, filter } => {
                 self.open_remote_replay(from, token, &filter, now);
@@ -324,7 +340,7 @@ impl Shard {
         &mut self,
         from: ShardId,
         message: &Arc<Message>,
-        source: Option<Publisher>,
+        publication: &mut Publication<'_>,
         receipt: Option<(Receipt, bool)>,
         now: Time,
     ) {
@@ -332,16 +348,13 @@ impl Shard {
             // Older ones may be under way from the shard that keeps it.
             self.note_overtaken(message);
         }
-        let mut publication = Publication::of_message(message);
-        publication.source = source;
-        publication.from_peer = true;
         let is_expired = self.drop_if_expired(message, now);
         match receipt {
             Some((receipt, true)) => {
                 publication.joint = true;
                 self.journal.capture();
                 if !is_expired {
-                    self.route(&mut publication, now);
+                    self.route(publication, now);
                 }
                 let part = self.journal.captured();
                 self.hand_over(from, receipt, part, publication.refused);
@@ -350,14 +363,14 @@ impl Shard {
                 let answer = self.promise(Then::Answer(from, receipt));
                 publication.receipt = Some(answer);
                 if !is_expired {
-                    self.route(&mut publication, now);
-                    self.await_own_commit(&mut publication);
+                    self.route(publication, now);
+                    self.await_own_commit(publication);
                 }
                 self.await_promise(answer, publication.receipts, publication.refused, now);
             }
             None if is_expired => {}
             None => {
-                self.route(&mut publication, now);
+                self.route(publication, now);
             }
         }
     }

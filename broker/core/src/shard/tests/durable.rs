@@ -508,3 +508,49 @@ fn a_client_that_came_back_meanwhile_gets_each_message_under_its_own_identifier(
     let payloads = broker.acknowledge_all(client);
     assert_eq!(payloads.concat(), b"123");
 }
+
+#[test]
+fn a_message_for_many_is_stored_once_over_all_shards() {
+    for qos in [QoS::AtLeastOnce, QoS::ExactlyOnce] {
+        let mut broker = Broker::new(3, Limits::default());
+        let clients = ["a", "b", "c", "d", "e", "f", "g"];
+        for client in clients {
+            absent(&mut broker, client);
+        }
+        let publisher = broker.admit(connect_to_stay("publisher"));
+        let packet = match qos {
+            QoS::ExactlyOnce => exactly_once("t/1", b"m", 1),
+            QoS::AtMostOnce | QoS::AtLeastOnce => publish("t/1", b"m", Some(id(1))),
+        };
+        broker.send(publisher, Packet::Publish(packet));
+        broker.acknowledge(publisher, AcknowledgementKind::PubRel, id(1));
+        let count = |broker: &Broker, kind| kept(broker).iter().filter(|it| **it == kind).count();
+        assert_eq!(
+            (count(&broker, "delivery"), count(&broker, "message")),
+            (7, 1)
+        );
+        // In the middle of it the shards lose count, and count again.
+        for (number, client) in clients.into_iter().enumerate() {
+            if number == 3 {
+                broker.restart(Limits::default());
+            }
+            let client = broker.connect(connect_to_stay(client));
+            assert_eq!(broker.take_payloads(client), [b"m"]);
+            match qos {
+                QoS::ExactlyOnce => {
+                    broker.acknowledge(client, AcknowledgementKind::PubRec, id(1));
+                    broker.acknowledge(client, AcknowledgementKind::PubComp, id(1));
+                }
+                QoS::AtMostOnce | QoS::AtLeastOnce => {
+                    broker.acknowledge(client, AcknowledgementKind::PubAck, id(1));
+                }
+            }
+            assert_eq!(
+                count(&broker, "message"),
+                usize::from(number < 6),
+                "{number}"
+            );
+        }
+        assert_eq!(count(&broker, "delivery"), 0);
+    }
+}
