@@ -202,20 +202,17 @@ impl Shard {
         }
         // Ending the old connection may have ended its session, too.
         let mut resumed = self.clients.get(admission.client_id.as_str()).copied();
+        if let Some(session) = resumed {
+            // What was due while the broker was down, or a moment ago, is done before.
+            self.on_absence_over(session, now);
+            resumed = self.clients.get(admission.client_id.as_str()).copied();
+        }
         if let Some(session) = resumed
             && admission.clean_start
         {
             // [MQTT-3.1.2-4] [MQTT3-3.1.2-6]
             self.end_session(session, now);
             resumed = None;
-        }
-        if let Some(session) = resumed
-            && self.sessions[session as usize]
-                .will_due()
-                .is_some_and(|due| due <= now)
-        {
-            // Its delay is over, even if no timer has said so.
-            self.publish_will(session, now);
         }
         let session = match resumed {
             Some(session) => session,

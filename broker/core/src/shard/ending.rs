@@ -197,20 +197,25 @@ impl Shard {
             return;
         }
         session.watched_at = None;
-        if session.connection.is_some() {
-            return;
+        if session.connection.is_none() {
+            self.on_absence_over(key.index, now);
+            self.watch_absence(key, now);
         }
-        let will_is_due = session.will_due().is_some_and(|due| due <= now);
+    }
+
+    /// Does what the absence of a client has made due by now: its will, or the end of its session.
+    pub(super) fn on_absence_over(&mut self, session: u32, now: Time) {
+        let state = &self.sessions[session as usize];
+        let will_is_due = state.will_due().is_some_and(|due| due <= now);
         // [MQTT-3.1.2-23]
-        if session.end_due().is_some_and(|due| due <= now) {
-            let client_id = session.client_id.shared();
+        if state.end_due().is_some_and(|due| due <= now) {
+            let client_id = state.client_id.shared();
             self.event(Event::SessionExpired { client_id });
-            return self.end_session(key.index, now);
+            return self.end_session(session, now);
         }
         if will_is_due {
-            self.publish_will(key.index, now);
+            self.publish_will(session, now);
         }
-        self.watch_absence(key, now);
     }
 
     /// Removes everything the session had. Its will is due if it was not published yet

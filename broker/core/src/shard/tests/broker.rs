@@ -386,6 +386,12 @@ impl Broker {
         self.settle();
     }
 
+    /// The same, and it takes so long until it is there again.
+    pub(super) fn down_for(&mut self, duration: Duration, limits: Limits) {
+        self.now = self.now + duration;
+        self.restart(limits);
+    }
+
     fn carry_out(&mut self, from: usize, output: Output) {
         match output {
             Output::Close { connection } => {

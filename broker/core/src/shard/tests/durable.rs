@@ -554,3 +554,22 @@ fn a_message_for_many_is_stored_once_over_all_shards() {
         assert_eq!(count(&broker, "delivery"), 0);
     }
 }
+
+#[test]
+fn a_session_that_expired_while_the_broker_was_down_is_not_resumed() {
+    let mut broker = Broker::new(1, Limits::default());
+    let mut packet = connect_to_stay("client");
+    packet.properties.session_expiry_interval_seconds = Some(10);
+    let client = broker.admit(packet);
+    broker.send(client, subscribe(&[request("t/#", QoS::ExactlyOnce)]));
+    broker.lose(client);
+    broker.down_for(Duration::from_secs(9), Limits::default());
+    let client = broker.connect(packet);
+    assert_eq!(broker.take(client), [resumed()]);
+    broker.lose(client);
+    broker.down_for(Duration::from_secs(11), Limits::default());
+    let client = broker.connect(packet);
+    let new = [connack(ReasonCode::Success)];
+    assert_eq!(broker.take(client), new);
+    assert_eq!(kept(&broker), ["session"]);
+}
