@@ -4,7 +4,7 @@ use std::collections::VecDeque;
 
 use nexum_types::Time;
 
-const LINES: usize = 400;
+const LINES: usize = 2_000;
 
 /// Remembers only if it is asked to: a run that failed is run again with its memory on.
 pub(crate) struct History {

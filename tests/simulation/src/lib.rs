@@ -15,6 +15,7 @@
 
 mod agenda;
 mod client;
+pub mod crash;
 mod fault;
 mod history;
 mod judge;

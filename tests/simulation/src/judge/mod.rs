@@ -10,7 +10,7 @@ mod retained;
 pub(crate) mod sessions;
 mod shared;
 mod subscriptions;
-mod topics;
+pub(crate) mod topics;
 pub(crate) mod wire;
 
 use std::collections::{BTreeMap, BTreeSet};

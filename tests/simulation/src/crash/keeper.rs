@@ -1,0 +1,414 @@
+//! The store of the broker's process: submissions become batches, answers come later, and what was
+//! committed comes back when the broker starts again.
+
+use std::collections::VecDeque;
+use std::sync::Arc;
+use std::time::Duration;
+
+use nexum_core::{
+    Change, Input, Key, LoadId, MessageId, Restored, SessionId, ShardConfig, ShardId, StoreRefusal,
+    Stored, Submission,
+};
+use nexum_records::{Encoder, Meta, describe, read_message, recover};
+use nexum_storage::{
+    Changes, CheckpointJob, CommitError, Options, Refusal, SimulatedDisk, Store, Ticket,
+};
+use nexum_types::Time;
+
+use super::broker::{Shell, Work};
+use super::faults::Bug;
+use super::verdict::Promise;
+use super::world::{Happening, World};
+
+/// How long a store that has failed is left alone.
+const RETRY: Duration = Duration::from_secs(1);
+
+pub(super) struct Keeper {
+    pub(super) disk: SimulatedDisk,
+    pub(super) options: Options,
+    pub(super) store: Option<Store>,
+    encoder: Encoder,
+    waiting: VecDeque<(ShardId, Submission)>,
+    commit_is_due: bool,
+    retry_is_due: bool,
+    /// When the last answers come.
+    answers_by: Time,
+    checkpoint: Option<CheckpointJob>,
+}
+
+/// What became of a submission when it was handed over.
+enum Outcome {
+    InBatch(Ticket),
+    Refused(Refusal),
+}
+
+impl Keeper {
+    pub(super) fn new(seed: u64, options: Options) -> Keeper {
+        Keeper {
+            disk: SimulatedDisk::new(seed),
+            options,
+            store: None,
+            encoder: Encoder::new(),
+            waiting: VecDeque::new(),
+            commit_is_due: false,
+            retry_is_due: false,
+            answers_by: Time::ZERO,
+            checkpoint: None,
+        }
+    }
+
+    /// The process is gone.
+    pub(super) fn forget(&mut self) {
+        self.checkpoint = None;
+        self.store = None;
+        self.waiting.clear();
+        self.commit_is_due = false;
+        self.retry_is_due = false;
+    }
+}
+
+impl World {
+    pub(super) fn submit(&mut self, shard: ShardId, submission: Submission) {
+        self.history.note(self.now, || {
+            let changes: Vec<String> = submission.changes.iter().map(brief).collect();
+            let sequence = submission.sequence;
+            format!("shard {}: to keep #{sequence}: {}", shard.0, changes.join(", "))
+        });
+        if self.planted.is(Bug::AnswerBeforeCommit) {
+            self.answer(vec![(shard, submission.sequence, None)]);
+        }
+        self.keeper.waiting.push_back((shard, submission));
+        self.commit_soon();
+    }
+
+    fn commit_soon(&mut self) {
+        if !std::mem::replace(&mut self.keeper.commit_is_due, true) {
+            let at = self.now + self.random.within(self.scenario.gathering);
+            let life = self.life;
+            self.agenda.enter(at, Happening::Commit { life });
+        }
+    }
+
+    pub(super) fn commit(&mut self) {
+        self.keeper.commit_is_due = false;
+        let Some(store) = &mut self.keeper.store else {
+            return;
+        };
+        let mut round = Vec::new();
+        for (shard, submission) in self.keeper.waiting.drain(..) {
+            let mut changes = Changes::new();
+            let kept = self.planted.tamper(&submission.changes);
+            self.keeper.encoder.encode(&kept, &mut changes);
+            let outcome = match store.submit(&changes) {
+                Ok(ticket) => Outcome::InBatch(ticket),
+                Err(refusal) => Outcome::Refused(refusal),
+            };
+            round.push((shard, submission.sequence, outcome));
+        }
+        let result = store.commit();
+        self.tally.commits += 1;
+        self.history.note(self.now, || format!("commit: {result:?}"));
+        if self.keeper.disk.is_off() {
+            return self.crash(true);
+        }
+        let answers = round
+            .into_iter()
+            .map(|(shard, sequence, outcome)| (shard, sequence, refusal(&outcome, &result)))
+            .collect();
+        if !self.planted.is(Bug::AnswerBeforeCommit) {
+            self.answer(answers);
+        }
+        if matches!(result, Err(CommitError::Failed { .. })) {
+            self.retry_later();
+        }
+        self.begin_checkpoint();
+    }
+
+    fn answer(&mut self, answers: Vec<(ShardId, u64, Option<StoreRefusal>)>) {
+        let at = self.now + self.random.within(self.scenario.answering);
+        let at = at.max(self.keeper.answers_by);
+        self.keeper.answers_by = at;
+        let life = self.life;
+        self.agenda.enter(at, Happening::Answers { life, answers });
+    }
+
+    pub(super) fn answered(&mut self, answers: Vec<(ShardId, u64, Option<StoreRefusal>)>) {
+        for (shard, sequence, refused) in answers {
+            self.history.note(self.now, || {
+                let what = refused.as_ref().map_or("kept", |_| "refused");
+                format!("shard {}: {what} #{sequence}", shard.0)
+            });
+            let stored = Input::Stored(Stored { sequence, refused });
+            self.give(shard, Work::Input(stored));
+        }
+    }
+
+    fn retry_later(&mut self) {
+        if !std::mem::replace(&mut self.keeper.retry_is_due, true) {
+            let life = self.life;
+            self.agenda
+                .enter(self.now + RETRY, Happening::Retry { life });
+        }
+    }
+
+    /// A store that has failed is opened again.
+    pub(super) fn retry(&mut self) {
+        self.keeper.retry_is_due = false;
+        let Some(store) = &mut self.keeper.store else {
+            return;
+        };
+        let result = store.reopen();
+        self.history.note(self.now, || format!("reopen: {result:?}"));
+        if self.keeper.disk.is_off() {
+            return self.crash(true);
+        }
+        if result.is_err() {
+            self.retry_later();
+        }
+    }
+
+    fn begin_checkpoint(&mut self) {
+        let Some(store) = &mut self.keeper.store else {
+            return;
+        };
+        let is_wanted = store.checkpoint_is_due()
+            || self.random.percent(self.scenario.checkpoint_percent);
+        if self.keeper.checkpoint.is_some() || !is_wanted {
+            return;
+        }
+        match store.begin_checkpoint() {
+            Ok(None) => {}
+            Ok(Some(job)) => {
+                self.keeper.checkpoint = Some(job);
+                let at = self.now + self.random.within(self.scenario.gathering);
+                let life = self.life;
+                self.agenda.enter(at, Happening::Checkpoint { life });
+            }
+            Err(error) => self.history.note(self.now, || error.to_string()),
+        }
+        if self.keeper.disk.is_off() {
+            self.crash(true);
+        }
+    }
+
+    pub(super) fn checkpoint(&mut self) {
+        let Some((job, store)) = self.keeper.checkpoint.take().zip(self.keeper.store.as_mut())
+        else {
+            return;
+        };
+        let result = store.finish_checkpoint(job.run());
+        self.tally.checkpoints += 1;
+        self.history.note(self.now, || format!("checkpoint: {result:?}"));
+        if self.keeper.disk.is_off() {
+            self.crash(true);
+        }
+    }
+
+    pub(super) fn load(&mut self, shard: ShardId, load: LoadId, keys: &[Key]) {
+        let Some(store) = &self.keeper.store else {
+            return;
+        };
+        let view = store.view();
+        let mut messages = Vec::new();
+        let mut unreadable = None;
+        for key in keys {
+            let message = read_message(&view, key).unwrap_or_else(|error| {
+                unreadable = Some(format!("{key:?}: {error}"));
+                None
+            });
+            messages.push(message.map(Arc::new));
+        }
+        drop(view);
+        self.tally.loaded += messages.len() as u64;
+        if self.keeper.disk.is_off() {
+            return self.crash(true);
+        }
+        if let Some(text) = unreadable {
+            self.verdict.breach(Promise::Recovers, text);
+        }
+        self.give(shard, Work::Input(Input::Loaded { load, messages }));
+    }
+
+    /// Opens what the disk has, and makes shards of it. False if the broker cannot start.
+    pub(super) fn start(&mut self) -> bool {
+        let shards = self.scenario.shards[self.starts.min(self.scenario.shards.len() - 1)];
+        self.starts += 1;
+        if self.planted.is(Bug::FlipBit) && self.starts > 1 {
+            self.flip_bit();
+        }
+        for _ in 0..20 {
+            match self.try_start(shards) {
+                Ok(()) => return true,
+                Err(_) if self.keeper.disk.is_off() => {
+                    self.history.note(self.now, || "the power goes again".to_owned());
+                    self.keeper.forget();
+                    self.keeper.disk.crash();
+                }
+                Err(_) if self.planted.is(Bug::FlipBit) => {
+                    self.tally.damage_told += 1;
+                    return false;
+                }
+                Err(text) => {
+                    self.verdict.breach(Promise::Recovers, text);
+                    return false;
+                }
+            }
+        }
+        let text = "the power goes at each start".to_owned();
+        self.verdict.breach(Promise::Recovers, text);
+        false
+    }
+
+    fn try_start(&mut self, shards: u16) -> Result<(), String> {
+        let now = self.now;
+        let opened = Store::open(self.keeper.disk.mount(), self.keeper.options.clone());
+        let (mut store, report) = opened.map_err(|error| error.to_string())?;
+        self.history.note(now, || format!("the store: {report}"));
+        let is_told = report.torn.is_some() || !report.damage.is_empty() || report.tables_rebuilt;
+        if self.planted.is(Bug::FlipBit) {
+            if is_told && self.starts > 1 {
+                return Err(report.to_string());
+            }
+        } else if !report.damage.is_empty() {
+            return Err(report.to_string());
+        }
+        let told = |error: nexum_records::RecordsError| error.to_string();
+        let meta = Meta::open(&mut store, self.seed).map_err(told)?;
+        let mut restored: Vec<(ShardId, Restored)> = Vec::new();
+        let recovered = recover(
+            &store.view(),
+            meta.seed,
+            shards,
+            &mut |shard, record| restored.push((shard, record)),
+            &mut |_| {},
+        )
+        .map_err(told)?;
+        if recovered.lost.count > 0 || recovered.damaged.count > 0 {
+            return Err(format!("lost: {}damaged: {}", recovered.lost, recovered.damaged));
+        }
+        if recovered.latest > now {
+            return Err(format!("{:?} is still to come", recovered.latest));
+        }
+        for garbage in &recovered.garbage {
+            store.submit(garbage).map_err(|error| error.to_string())?;
+        }
+        store.commit().map_err(|error| error.to_string())?;
+        self.tally.restored += restored.len() as u64;
+        self.keeper.store = Some(store);
+        let limits = Arc::new(self.scenario.limits.clone());
+        self.shells = (0..shards)
+            .map(|id| {
+                Shell::new(ShardConfig {
+                    id: ShardId(id),
+                    shards,
+                    limits: Arc::clone(&limits),
+                    seed: meta.seed,
+                    authentication_methods: Arc::from([]),
+                })
+            })
+            .collect();
+        for (shard, record) in restored {
+            self.shells[usize::from(shard.0)].shard.restore(record, now);
+        }
+        let session = SessionId(recovered.next_session_id);
+        let message = MessageId(recovered.next_message_id);
+        for shell in &mut self.shells {
+            shell.shard.finish_restoring(session, message, now);
+        }
+        self.exchange_interest();
+        Ok(())
+    }
+
+    /// Before any client: the shards tell each other what they have.
+    fn exchange_interest(&mut self) {
+        let now = self.now;
+        let shards = self.shells.len() as u16;
+        let mut moved = true;
+        while moved {
+            moved = false;
+            for from in (0..shards).map(ShardId) {
+                while let Some(submission) =
+                    self.shells[usize::from(from.0)].shard.take_submission()
+                {
+                    self.submit(from, submission);
+                }
+                for to in (0..shards).map(ShardId) {
+                    let core = &mut self.shells[usize::from(from.0)].shard;
+                    if let Some(batch) = core.take_peer_batch(to) {
+                        moved = true;
+                        let input = Input::Peer { from, batch };
+                        self.shells[usize::from(to.0)].shard.handle(input, now);
+                    }
+                }
+            }
+        }
+        for shard in (0..shards).map(ShardId) {
+            // Its timers, and what it has to say.
+            self.give(shard, Work::Begin);
+        }
+    }
+
+    fn flip_bit(&mut self) {
+        let names = self.keeper.disk.mount().list().unwrap_or_default();
+        let logs: Vec<(String, usize)> = names
+            .into_iter()
+            .filter(|name| name.ends_with(".log"))
+            .map(|name| {
+                let bytes = self.keeper.disk.contents(&name).map_or(0, |it| it.len());
+                (name, bytes)
+            })
+            .filter(|(_, bytes)| *bytes > 0)
+            .collect();
+        if logs.is_empty() {
+            return;
+        }
+        let (name, bytes) = self.random.pick(&logs).clone();
+        let at = self.random.below(bytes) as u64;
+        self.history
+            .note(self.now, || format!("a bit of {name} flips at {at}"));
+        self.keeper.disk.flip_bit(&name, at, (at % 8) as u8);
+    }
+
+    /// What is in the store, in words, if there is anything.
+    pub(super) fn what_is_left(&self) -> Option<String> {
+        let store = self.keeper.store.as_ref()?;
+        match describe(&store.view()) {
+            Ok(contents) if contents.kept.is_empty() => None,
+            Ok(contents) => Some(contents.to_string()),
+            Err(error) => Some(error.to_string()),
+        }
+    }
+}
+
+/// What a submission is answered with. Only what was never written is refused for certain.
+fn refusal(
+    outcome: &Outcome,
+    result: &Result<nexum_storage::Committed, CommitError>,
+) -> Option<StoreRefusal> {
+    let (is_certain, reason) = match (outcome, result) {
+        (Outcome::InBatch(_), Ok(_)) => return None,
+        (Outcome::InBatch(ticket), Err(CommitError::Full { kept, .. })) => {
+            if kept.contains(ticket) {
+                return None;
+            }
+            (true, Refusal::Full.to_string())
+        }
+        (Outcome::InBatch(_), Err(error @ CommitError::Failed { .. })) => {
+            (false, error.to_string())
+        }
+        (Outcome::Refused(refusal @ Refusal::Failed(_)), _) => (false, refusal.to_string()),
+        (Outcome::Refused(refusal), _) => (true, refusal.to_string()),
+    };
+    Some(StoreRefusal {
+        is_certain,
+        reason: Arc::from(reason),
+    })
+}
+
+/// A change in a line of the history.
+fn brief(change: &Change) -> String {
+    match change {
+        Change::Put(key, _) => format!("+{key:?}"),
+        Change::Delete(key) => format!("-{key:?}"),
+    }
+}

@@ -1,0 +1,124 @@
+//! Crashes: shards, a real store on a simulated disk, and clients who go on after the power came
+//! back.
+//!
+//! A seed decides who publishes and subscribes, when submissions become batches, when the process
+//! dies or the power goes (in the middle of a commit, a checkpoint or a recovery, too), when the disk
+//! is full or fails, and with how many shards the broker starts again. The clients keep to the
+//! specification across all of it, and at the end the verdict asks for what was promised: what was
+//! acknowledged is there, QoS 2 once, subscriptions and sessions as they were, wills published, and
+//! nothing left over.
+//!
+//! ```
+//! use nexum_simulation::crash;
+//! let report = crash::run(7, crash::Options::default());
+//! assert!(report.is_ok(), "{}", report.unwrap_err());
+//! ```
+
+mod broker;
+mod clients;
+mod faults;
+mod keeper;
+mod scenario;
+mod verdict;
+mod world;
+
+use std::fmt;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+
+pub use faults::Bug;
+pub use verdict::Promise;
+pub use world::Tally;
+
+use faults::Planted;
+use world::World;
+
+/// What to do besides following the seed.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Options {
+    /// A bug to plant.
+    pub bug: Option<Bug>,
+    /// Whether what happens is remembered whatever comes of it.
+    pub remembers: bool,
+}
+
+/// What a run in which every promise was kept came to.
+#[derive(Clone, Debug)]
+pub struct Report {
+    /// What there was to check.
+    pub tally: Tally,
+    /// What happened, if it was to be remembered.
+    pub history: Vec<String>,
+}
+
+/// A promise was broken.
+#[derive(Clone, Debug)]
+pub struct Failure {
+    /// The seed that replays it.
+    pub seed: u64,
+    /// Which promise.
+    pub promise: Promise,
+    /// How.
+    pub what: String,
+    /// What happened before.
+    pub history: Vec<String>,
+}
+
+impl fmt::Display for Failure {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        for line in &self.history {
+            writeln!(f, "{line}")?;
+        }
+        let Failure {
+            seed,
+            promise,
+            what,
+            ..
+        } = self;
+        writeln!(f, "seed {seed}: {promise:?}: {what}")?;
+        write!(
+            f,
+            "again: NEXUM_CRASH_SEED={seed} cargo test -p nexum-simulation --test crash"
+        )
+    }
+}
+
+impl std::error::Error for Failure {}
+
+/// Follows a seed to its end.
+///
+/// # Errors
+/// The first promise that was broken; a panic is one.
+pub fn run(seed: u64, options: Options) -> Result<Report, Box<Failure>> {
+    let first = attempt(seed, options);
+    if options.remembers || first.is_ok() {
+        return first;
+    }
+    // Once more, with a memory for what happens.
+    let again = Options {
+        remembers: true,
+        ..options
+    };
+    attempt(seed, again).map_err(|again| if first.is_err() { again } else { unreachable!() })
+}
+
+fn attempt(seed: u64, options: Options) -> Result<Report, Box<Failure>> {
+    let mut world = World::new(seed, Planted::new(options.bug), options.remembers);
+    if let Err(panic) = catch_unwind(AssertUnwindSafe(|| world.run())) {
+        let text = panic
+            .downcast_ref::<String>()
+            .map(String::as_str)
+            .or_else(|| panic.downcast_ref::<&str>().copied())
+            .unwrap_or("a panic without words");
+        world.verdict.breach(Promise::NoPanic, text.to_owned());
+    }
+    let (tally, history, breach) = world.into_outcome();
+    match breach {
+        None => Ok(Report { tally, history }),
+        Some((promise, what)) => Err(Box::new(Failure {
+            seed,
+            promise,
+            what,
+            history,
+        })),
+    }
+}
