@@ -106,12 +106,20 @@ impl Shard {
             ),
             Then::Commit(joint) => {
                 let Joint { mut part, receipt } = *joint;
+                // Its publisher will send it again: nobody is to have it, and its identifier is to
+                // be forgotten, whether or not the connection is there that could be told.
+                let taken_back = (refused == Some(NotKept::StoreRefuses))
+                    .then(|| std::mem::take(&mut part.waiters));
                 if refused.is_none() {
                     part.waiters.receipts.push(receipt);
                 }
                 let later = self.journal.release(part.puts());
                 self.journal.append(part);
                 self.journal.catch_up(later);
+                if let Some(waiters) = taken_back {
+                    let others = self.take_back(waiters, now);
+                    self.journal.waiters().append(others);
+                }
                 if refused.is_some() {
                     self.settle(receipt, refused, now);
                 }
