@@ -289,8 +289,16 @@ impl World {
                 Output::Event(event) => {
                     self.history
                         .note(self.now, || format!("shard {}: {event}", shard.0));
-                    self.tally.refusals +=
-                        u64::from(matches!(event, Event::StoreRefuses { .. }));
+                    match event {
+                        Event::StoreRefuses { .. } => {
+                            self.tally.refusals += 1;
+                            self.refusing.insert(shard);
+                        }
+                        Event::StoreRecovered => {
+                            self.refusing.remove(&shard);
+                        }
+                        _ => {}
+                    }
                 }
             }
         }

@@ -166,7 +166,7 @@ impl Client {
         self.answers.clear();
         self.requests.clear();
         self.will = None;
-        if !self.traits.persistent {
+        if !self.persists() {
             self.outgoing.clear();
             self.received.clear();
         }

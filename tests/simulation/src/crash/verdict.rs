@@ -213,7 +213,7 @@ impl Verdict {
     // What subscribers do.
 
     pub(super) fn connect_sent(&mut self, client: usize, clean: bool) {
-        if clean {
+        if clean || !self.subscribers[client].has_session {
             // From here on nothing that was is certain.
             self.subscribers[client].has_session = false;
             for subscription in self.subscribers[client].subscriptions.values_mut() {

@@ -1,6 +1,6 @@
 //! The agenda of a run: clients act, bytes travel, shards have their turns, and the power goes.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use nexum_core::{Key, LoadId, PeerBatch, ShardId, StoreRefusal};
@@ -194,6 +194,8 @@ pub(super) struct World {
     pub(super) history: History,
     pub(super) planted: Planted,
     pub(super) tally: Tally,
+    /// Shards whose store refuses.
+    pub(super) refusing: BTreeSet<ShardId>,
     clients: Vec<Client>,
     rounds: Vec<u64>,
     /// A client stays away so long.
@@ -232,6 +234,7 @@ impl World {
             history: History::new(remembers),
             planted,
             tally: Tally::default(),
+            refusing: BTreeSet::new(),
             rounds: vec![0; clients.len()],
             away_until: vec![Time::ZERO; clients.len()],
             clients,
@@ -572,6 +575,8 @@ impl World {
             let learns = lucky + self.random.within(Span::millis(0, 300));
             self.agenda.enter(learns, Happening::DownEnd { link });
             if let Some(will) = self.clients[client].will()
+                // While nothing can be stored clients come back all the same.
+                && self.refusing.is_empty()
                 && self.random.percent(50)
             {
                 let delay = Duration::from_secs(u64::from(will.delay_seconds));
@@ -582,6 +587,7 @@ impl World {
         for link in &mut self.links {
             link.end = End::Gone;
         }
+        self.refusing.clear();
         self.agenda.enter(restart, Happening::Restart);
     }
 
