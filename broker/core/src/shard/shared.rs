@@ -292,7 +292,8 @@ impl Shard {
             let receipt = publication.receipt;
             publication.receipts += u16::from(receipt.is_some());
             let moved = std::mem::take(&mut publication.moved);
-            publication.carries_reference = false;
+            // A reference goes with what moves.
+            publication.carries_reference &= moved.is_empty();
             let assign = PeerMessage::Assign {
                 group,
                 member: member.session,
