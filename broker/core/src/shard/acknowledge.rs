@@ -98,7 +98,10 @@ impl Shard {
             .get_mut(id)
             .is_some();
         let kind = AcknowledgementKind::PubComp;
-        if !was_there {
+        // It may be gone here, and in the store still.
+        let is_forgotten = self.sessions[session as usize].id.is_none()
+            || self.journal.unanswered() == 0 && !self.journal.is_refusing();
+        if !was_there && is_forgotten {
             let reason = ReasonCode::PacketIdentifierNotFound;
             return self.send_acknowledgement(key.index, kind, id, reason);
         }
@@ -114,7 +117,7 @@ impl Shard {
             ..Published::default()
         };
         let receipt = self.next_receipt(key);
-        if self.forget_received(session, id) {
+        if !was_there || self.forget_received(session, id) {
             published.receipts = 1;
             self.journal.waiters().receipts.push(receipt);
         }
