@@ -32,11 +32,13 @@ pub(crate) struct Waiters {
     /// Deliveries whose record is in it.
     pub(crate) deliveries: Vec<KeptDelivery>,
     /// Messages whose record is in it, and which wait in shared subscriptions.
-    pub(crate) waiting: Vec<(GroupId, u64)>,
+    pub(crate) waiting: Vec<KeptWaiting>,
     /// Exchanges that go on then.
     pub(crate) gates: Vec<(SessionKey, PacketIdentifier)>,
-    /// Parts of other shards that were submitted with it.
+    /// Parts of other shards that were submitted with it…
     pub(crate) joints: Vec<(ShardId, u32)>,
+    /// …and the records that those put: if they are not kept, that is for the other shards to say.
+    pub(crate) foreign: Vec<Key>,
     /// QoS 2 publications received.
     pub(crate) received: Vec<(SessionKey, PacketIdentifier)>,
     /// Acknowledgements, and what else is counted.
@@ -53,6 +55,15 @@ pub(crate) struct KeptDelivery {
     /// Of its exchange, if that began at once.
     pub(crate) packet_identifier: Option<PacketIdentifier>,
     /// Its publisher waits for an answer, and will be told if it cannot be kept.
+    pub(crate) revocable: bool,
+}
+
+/// A message that waits in a shared subscription, and whose record waits to be kept.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct KeptWaiting {
+    pub(crate) group: GroupId,
+    pub(crate) position: u64,
+    /// As in [`KeptDelivery`].
     pub(crate) revocable: bool,
 }
 
@@ -105,6 +116,12 @@ impl Part {
         self.waiters.append(other.waiters);
     }
 
+    /// Does not put what is under these keys after all.
+    pub(crate) fn leave_out(&mut self, keys: &[Key]) {
+        self.changes
+            .retain(|change| !(matches!(change, Change::Put(..)) && keys.contains(change.key())));
+    }
+
     /// The keys that it puts something under.
     pub(crate) fn puts(&self) -> impl Iterator<Item = &Key> {
         self.changes.iter().filter_map(|change| match change {
@@ -124,6 +141,7 @@ impl Waiters {
             && self.waiting.is_empty()
             && self.gates.is_empty()
             && self.joints.is_empty()
+            && self.foreign.is_empty()
             && self.received.is_empty()
             && self.receipts.is_empty()
             && self.corked.is_empty()
@@ -134,6 +152,7 @@ impl Waiters {
         self.waiting.append(&mut other.waiting);
         self.gates.append(&mut other.gates);
         self.joints.append(&mut other.joints);
+        self.foreign.append(&mut other.foreign);
         self.received.append(&mut other.received);
         self.receipts.append(&mut other.receipts);
         self.corked.append(&mut other.corked);
@@ -296,6 +315,13 @@ impl Journal {
     /// Whether the store refuses.
     pub(crate) fn is_refusing(&self) -> bool {
         self.refusing.is_some()
+    }
+
+    /// What a refused submission had under this key is not to be submitted again.
+    pub(crate) fn abandon(&mut self, key: &Key) {
+        if let Some(refusing) = &mut self.refusing {
+            refusing.dirty.remove(key);
+        }
     }
 
     /// A submission was refused: what it had is to be submitted again, as far as nothing later

@@ -164,6 +164,21 @@ impl SharedSubscriptions {
         waiting
     }
 
+    /// The message at this position waits no more.
+    pub(crate) fn take_waiting(&mut self, id: GroupId, position: u64) -> Option<WaitingMessage> {
+        let group = self.group_mut(id)?;
+        let place = group
+            .backlog
+            .iter()
+            .position(|waiting| waiting.position == position)?;
+        let waiting = group.backlog.remove(place)?;
+        group.backlog_bytes -= u64::from(waiting.size_bytes);
+        if group.backlog.is_empty() {
+            self.backlogged.remove(&id);
+        }
+        Some(waiting)
+    }
+
     /// Those of `groups` in which messages wait.
     pub(crate) fn backlogged_among(&self, groups: &BTreeSet<GroupId>) -> Vec<GroupId> {
         let (few, many) = if self.backlogged.len() < groups.len() {

@@ -12,7 +12,7 @@ use super::promise::Then;
 use super::publish::Publication;
 use super::timers::Timer;
 use crate::connection::Holds;
-use crate::journal::{KeptDelivery, Waiters};
+use crate::journal::{KeptDelivery, KeptWaiting, Waiters};
 use crate::key::{ConnectionKey, SessionKey};
 use crate::output::{DisconnectCause, Event, Output};
 use crate::peer::{NotKept, PeerMessage, Receipt};
@@ -280,6 +280,7 @@ impl Shard {
             waiting,
             gates,
             joints,
+            foreign: _,
             received,
             receipts,
             corked,
@@ -287,7 +288,10 @@ impl Shard {
         for delivery in deliveries {
             self.on_delivery_kept(delivery, now);
         }
-        for (group, position) in waiting {
+        for KeptWaiting {
+            group, position, ..
+        } in waiting
+        {
             self.on_waiting_kept(group, position, now);
         }
         for (session, packet_identifier) in gates {
@@ -406,6 +410,17 @@ impl Shard {
             if !self.revoke(delivery) {
                 waiters.deliveries.push(delivery);
             }
+        }
+        let (revocable, others) = std::mem::take(&mut waiters.waiting)
+            .into_iter()
+            .partition::<Vec<_>, _>(|waiting| waiting.revocable);
+        waiters.waiting = others;
+        for waiting in revocable {
+            self.revoke_waiting(waiting, now);
+        }
+        // Other shards take theirs back, which must not be undone.
+        for key in std::mem::take(&mut waiters.foreign) {
+            self.journal.abandon(&key);
         }
         let (told, others) = std::mem::take(&mut waiters.receipts)
             .into_iter()

@@ -7,7 +7,7 @@ use super::publish::{Publication, Published};
 use crate::journal::{Part, Waiters};
 use crate::key::ShardId;
 use crate::peer::{NotKept, PeerMessage, Prepared, Receipt};
-use crate::record::{Key, SessionId};
+use crate::record::{Change, Key, SessionId};
 
 /// A promise whose fulfilment is awaited.
 #[derive(Debug)]
@@ -108,8 +108,10 @@ impl Shard {
                 let Joint { mut part, receipt } = *joint;
                 // Its publisher will send it again: nobody is to have it, and its identifier is to
                 // be forgotten, whether or not the connection is there that could be told.
-                let taken_back = (refused == Some(NotKept::StoreRefuses))
-                    .then(|| std::mem::take(&mut part.waiters));
+                let taken_back = (refused == Some(NotKept::StoreRefuses)).then(|| {
+                    part.leave_out(&part.waiters.foreign.clone());
+                    std::mem::take(&mut part.waiters)
+                });
                 if refused.is_none() {
                     part.waiters.receipts.push(receipt);
                 }
@@ -202,6 +204,9 @@ impl Shard {
             }) = self.promises.get_mut(id as usize)
         {
             for change in prepared.changes {
+                if let Change::Put(key, _) = &change {
+                    joint.part.waiters.foreign.push(key.clone());
+                }
                 joint.part.push(change);
             }
             joint.part.waiters.joints.extend(prepared.tickets);

@@ -11,6 +11,7 @@ use super::Shard;
 use super::deliver::Terms;
 use super::publish::Publication;
 use crate::counters::DropReason;
+use crate::journal::KeptWaiting;
 use crate::key::{SessionKey, ShardId};
 use crate::peer::{MemberKey, MemberTerms, Moved, NotKept, PeerMessage};
 use crate::record::{Key, MessageId, SessionId, SubscriptionIdentifierList, Value};
@@ -240,6 +241,19 @@ impl Shard {
         }
     }
 
+    /// At home: takes a message back that nobody was given.
+    pub(super) fn revoke_waiting(&mut self, kept: KeptWaiting, now: Time) {
+        let Some(group) = self.groups.group(kept.group) else {
+            return;
+        };
+        let name = Arc::clone(&group.name);
+        if let Some(waiting) = self.groups.take_waiting(kept.group, kept.position) {
+            self.forget_waiting(&name, waiting.position, waiting.record);
+            // Others may have waited behind it.
+            self.drain_group(kept.group, now);
+        }
+    }
+
     /// At home: the store has a message that waits.
     pub(super) fn on_waiting_kept(&mut self, id: GroupId, position: u64, now: Time) {
         let Some(group) = self.groups.group_mut(id) else {
@@ -339,7 +353,12 @@ impl Shard {
         if let Some(record) = record {
             let key = Key::Waiting(name, position);
             self.journal.put(key, Value::Waiting(record));
-            self.journal.waiters().waiting.push((id, position));
+            let kept = KeptWaiting {
+                group: id,
+                position,
+                revocable: publication.source.is_some(),
+            };
+            self.journal.waiters().waiting.push(kept);
             publication.kept = true;
         }
     }
@@ -696,7 +715,12 @@ impl Shard {
         let position = self.groups.wait(id, None, size_bytes, Some(record));
         let key = Key::Waiting(name, position);
         self.journal.put(key, Value::Waiting(record));
-        self.journal.waiters().waiting.push((id, position));
+        let kept = KeptWaiting {
+            group: id,
+            position,
+            revocable: false,
+        };
+        self.journal.waiters().waiting.push(kept);
         if let Some(old) = old {
             self.journal.delete(old);
         }
