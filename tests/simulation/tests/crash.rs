@@ -64,7 +64,10 @@ fn no_crash_breaks_a_promise() {
     for (name, count) in tally.entries() {
         println!("{name} {count}");
     }
-    assert_eq!(failed, [0_u64; 0], "run again with NEXUM_CRASH_SEED set to one of them");
+    assert_eq!(
+        failed, [0_u64; 0],
+        "run again with NEXUM_CRASH_SEED set to one of them"
+    );
 }
 
 #[test]

@@ -7,10 +7,13 @@ use std::num::NonZeroU16;
 use nexum_codec::{
     AcknowledgementKind, ConnAck, Connect, ConnectProperties, Disconnect, Filters,
     ForwardedProperties, Packet, Publish, PublishDelivery, Split, Subscribe,
-    SubscriptionIdentifiers, SubscriptionRequest, SubscriptionRequests,
-    Unsubscribe, UserProperties, Will, decode, encode, encode_acknowledgement, split_frame,
+    SubscriptionIdentifiers, SubscriptionRequest, SubscriptionRequests, Unsubscribe,
+    UserProperties, Will, decode, encode, encode_acknowledgement, split_frame,
 };
-use nexum_types::{PacketIdentifier, ProtocolVersion, QoS, ReasonCode, RetainHandling, SubscriptionOptions, Time, TopicName};
+use nexum_types::{
+    PacketIdentifier, ProtocolVersion, QoS, ReasonCode, RetainHandling, SubscriptionOptions, Time,
+    TopicName,
+};
 
 use super::scenario::Traits;
 use super::verdict::{Form, Promise, Verdict, WriteNumber};
@@ -78,6 +81,8 @@ pub(super) struct Tools<'a> {
     pub(super) random: &'a mut Random,
     pub(super) verdict: &'a mut Verdict,
     pub(super) history: &'a mut History,
+    /// No shard's store refuses now.
+    pub(super) stores: bool,
     /// Bytes for its connection.
     pub(super) out: Vec<u8>,
     /// It ends the connection.
@@ -188,11 +193,7 @@ impl Client {
         let will = (keeps && (v5 || !clean) && tools.random.percent(self.traits.will_percent))
             .then(|| Testament {
                 number: tools.verdict.new_will(self.number, &topic),
-                delay_seconds: if v5 {
-                    tools.random.below(2) as u32
-                } else {
-                    0
-                },
+                delay_seconds: if v5 { tools.random.below(2) as u32 } else { 0 },
             });
         self.will = will;
         let payload = will.map(|will| tools.verdict.payload(will.number));
@@ -231,9 +232,9 @@ impl Client {
 
     fn send(&self, packet: &Packet<'_>, tools: &mut Tools<'_>) {
         let number = self.number;
-        tools
-            .history
-            .note(tools.now, || format!("client {number} ──► {}", brief(packet)));
+        tools.history.note(tools.now, || {
+            format!("client {number} ──► {}", brief(packet))
+        });
         encode(packet, self.traits.version, &mut tools.out).expect("simulated packets are small");
     }
 
@@ -440,12 +441,7 @@ impl Client {
         }
     }
 
-    fn acknowledge(
-        &self,
-        kind: AcknowledgementKind,
-        id: PacketIdentifier,
-        tools: &mut Tools<'_>,
-    ) {
+    fn acknowledge(&self, kind: AcknowledgementKind, id: PacketIdentifier, tools: &mut Tools<'_>) {
         let number = self.number;
         tools.history.note(tools.now, || {
             format!("client {number} ──► {kind:?} {}", id.value())
@@ -479,9 +475,9 @@ impl Client {
 
     fn take(&mut self, link: LinkId, packet: &Packet<'_>, tools: &mut Tools<'_>) {
         let number = self.number;
-        tools
-            .history
-            .note(tools.now, || format!("client {number} ◄── {}", brief(packet)));
+        tools.history.note(tools.now, || {
+            format!("client {number} ◄── {}", brief(packet))
+        });
         match packet {
             Packet::ConnAck(connack) => self.take_connack(link, connack, tools),
             Packet::Publish(publish) => self.take_publish(publish, tools),
@@ -523,7 +519,10 @@ impl Client {
                     let text = format!("client {number}: UNSUBACK {id}");
                     return tools.verdict.breach(Promise::Protocol, text);
                 };
-                tools.verdict.unsubscribed(number, &filter, tools.now);
+                // While nothing can be stored it is not certain to last.
+                if tools.stores {
+                    tools.verdict.unsubscribed(number, &filter, tools.now);
+                }
             }
             // Its connection is about to end.
             Packet::Disconnect(_) | Packet::PingResp => {}
@@ -619,12 +618,7 @@ impl Client {
     }
 
     /// Answers now or later, and never before an earlier answer.
-    fn answer(
-        &mut self,
-        kind: AcknowledgementKind,
-        id: PacketIdentifier,
-        tools: &mut Tools<'_>,
-    ) {
+    fn answer(&mut self, kind: AcknowledgementKind, id: PacketIdentifier, tools: &mut Tools<'_>) {
         let wait = tools.random.within(self.traits.answers);
         if wait.is_zero() && self.answers.is_empty() {
             return self.acknowledge(kind, id, tools);
@@ -633,7 +627,8 @@ impl Client {
         let version = self.traits.version;
         encode_acknowledgement(kind, id, ReasonCode::Success, version, &mut bytes);
         let last = self.answers.back().map_or(tools.now, |(at, _)| *at);
-        self.answers.push_back(((tools.now + wait).max(last), bytes));
+        self.answers
+            .push_back(((tools.now + wait).max(last), bytes));
     }
 
     pub(super) fn next_answer(&self) -> Option<Time> {
@@ -686,7 +681,11 @@ fn brief(packet: &Packet<'_>) -> String {
                 Packet::PubRel(_) => "PUBREL",
                 _ => "PUBCOMP",
             };
-            format!("{kind} {} {}", ack.packet_identifier.value(), ack.reason_code)
+            format!(
+                "{kind} {} {}",
+                ack.packet_identifier.value(),
+                ack.reason_code
+            )
         }
         Packet::Subscribe(subscribe) => {
             let filters: Vec<_> = subscribe

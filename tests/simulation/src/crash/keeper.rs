@@ -72,7 +72,11 @@ impl World {
         self.history.note(self.now, || {
             let changes: Vec<String> = submission.changes.iter().map(brief).collect();
             let sequence = submission.sequence;
-            format!("shard {}: to keep #{sequence}: {}", shard.0, changes.join(", "))
+            format!(
+                "shard {}: to keep #{sequence}: {}",
+                shard.0,
+                changes.join(", ")
+            )
         });
         if self.planted.is(Bug::AnswerBeforeCommit) {
             self.answer(vec![(shard, submission.sequence, None)]);
@@ -107,7 +111,8 @@ impl World {
         }
         let result = store.commit();
         self.tally.commits += 1;
-        self.history.note(self.now, || format!("commit: {result:?}"));
+        self.history
+            .note(self.now, || format!("commit: {result:?}"));
         if self.keeper.disk.is_off() {
             return self.crash(true);
         }
@@ -158,7 +163,8 @@ impl World {
             return;
         };
         let result = store.reopen();
-        self.history.note(self.now, || format!("reopen: {result:?}"));
+        self.history
+            .note(self.now, || format!("reopen: {result:?}"));
         if self.keeper.disk.is_off() {
             return self.crash(true);
         }
@@ -171,8 +177,8 @@ impl World {
         let Some(store) = &mut self.keeper.store else {
             return;
         };
-        let is_wanted = store.checkpoint_is_due()
-            || self.random.percent(self.scenario.checkpoint_percent);
+        let is_wanted =
+            store.checkpoint_is_due() || self.random.percent(self.scenario.checkpoint_percent);
         if self.keeper.checkpoint.is_some() || !is_wanted {
             return;
         }
@@ -192,13 +198,18 @@ impl World {
     }
 
     pub(super) fn checkpoint(&mut self) {
-        let Some((job, store)) = self.keeper.checkpoint.take().zip(self.keeper.store.as_mut())
+        let Some((job, store)) = self
+            .keeper
+            .checkpoint
+            .take()
+            .zip(self.keeper.store.as_mut())
         else {
             return;
         };
         let result = store.finish_checkpoint(job.run());
         self.tally.checkpoints += 1;
-        self.history.note(self.now, || format!("checkpoint: {result:?}"));
+        self.history
+            .note(self.now, || format!("checkpoint: {result:?}"));
         if self.keeper.disk.is_off() {
             self.crash(true);
         }
@@ -240,7 +251,8 @@ impl World {
             match self.try_start(shards) {
                 Ok(()) => return true,
                 Err(_) if self.keeper.disk.is_off() => {
-                    self.history.note(self.now, || "the power goes again".to_owned());
+                    self.history
+                        .note(self.now, || "the power goes again".to_owned());
                     self.keeper.forget();
                     self.keeper.disk.crash();
                 }
@@ -284,7 +296,10 @@ impl World {
         )
         .map_err(told)?;
         if recovered.lost.count > 0 || recovered.damaged.count > 0 {
-            return Err(format!("lost: {}damaged: {}", recovered.lost, recovered.damaged));
+            return Err(format!(
+                "lost: {}damaged: {}",
+                recovered.lost, recovered.damaged
+            ));
         }
         if recovered.latest > now {
             return Err(format!("{:?} is still to come", recovered.latest));

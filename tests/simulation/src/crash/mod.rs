@@ -98,7 +98,13 @@ pub fn run(seed: u64, options: Options) -> Result<Report, Box<Failure>> {
         remembers: true,
         ..options
     };
-    attempt(seed, again).map_err(|again| if first.is_err() { again } else { unreachable!() })
+    attempt(seed, again).map_err(|again| {
+        if first.is_err() {
+            again
+        } else {
+            unreachable!()
+        }
+    })
 }
 
 fn attempt(seed: u64, options: Options) -> Result<Report, Box<Failure>> {

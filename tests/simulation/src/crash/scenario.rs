@@ -192,7 +192,8 @@ fn subscriber(random: &mut Random, number: usize, shares: bool) -> Traits {
     filters.sort_unstable_by(|one, other| one.0.cmp(&other.0));
     filters.dedup_by(|one, other| one.0 == other.0);
     let leaves = random.between(0, 12) as u32;
-    Traits {
+    let is_member = filters.iter().any(|(filter, _)| filter == SHARED_FILTER);
+    let mut traits = Traits {
         client_id: format!("subscriber-{number}"),
         version: version(random),
         persistent: random.percent(90),
@@ -218,7 +219,14 @@ fn subscriber(random: &mut Random, number: usize, shares: bool) -> Traits {
             Span::millis(300, 3_000),
         ]),
         receive_maximum: *random.pick(&[1, 3, 20, 1000]),
+    };
+    if is_member {
+        // What a member takes with its session nobody else gets ([MQTT-4.8.2-5]).
+        traits.persistent = true;
+        traits.clean_start_percent = 0;
+        traits.version = ProtocolVersion::V5;
     }
+    traits
 }
 
 fn limits(random: &mut Random) -> Limits {

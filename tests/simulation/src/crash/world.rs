@@ -260,7 +260,8 @@ impl World {
         }
         let begin = self.now;
         for (after, trouble) in std::mem::take(&mut self.scenario.troubles) {
-            self.agenda.enter(begin + after, Happening::Trouble(trouble));
+            self.agenda
+                .enter(begin + after, Happening::Trouble(trouble));
         }
         // The last is for the auditor alone.
         for client in 0..self.clients.len() - 1 {
@@ -404,16 +405,13 @@ impl World {
     }
 
     /// Lets a client do something, and sends what it has written.
-    fn with<R>(
-        &mut self,
-        client: usize,
-        does: impl FnOnce(&mut Client, &mut Tools<'_>) -> R,
-    ) -> R {
+    fn with<R>(&mut self, client: usize, does: impl FnOnce(&mut Client, &mut Tools<'_>) -> R) -> R {
         let mut tools = Tools {
             now: self.now,
             random: &mut self.random,
             verdict: &mut self.verdict,
             history: &mut self.history,
+            stores: self.refusing.is_empty(),
             out: Vec::new(),
             closes: false,
         };
@@ -425,14 +423,24 @@ impl World {
                 let record = &mut self.links[link.0];
                 let at = at.max(record.last_up);
                 record.last_up = at;
-                self.agenda.enter(at, Happening::Up { link, bytes: out, at });
+                self.agenda.enter(
+                    at,
+                    Happening::Up {
+                        link,
+                        bytes: out,
+                        at,
+                    },
+                );
             }
             if closes {
                 let at = self.links[link.0].last_up;
-                self.agenda.enter(at.max(self.now), Happening::UpEnd { link });
+                self.agenda
+                    .enter(at.max(self.now), Happening::UpEnd { link });
                 self.clients[client].disconnected();
-                let pause = self.clients[client].traits.pause;
-                self.act_within(client, pause);
+                if !self.clients[client].is_leaving {
+                    let pause = self.clients[client].traits.pause;
+                    self.act_within(client, pause);
+                }
             }
         }
         result
@@ -518,7 +526,8 @@ impl World {
         if self.mood == Mood::Calm || self.is_down {
             return;
         }
-        self.history.note(self.now, || format!("trouble: {trouble:?}"));
+        self.history
+            .note(self.now, || format!("trouble: {trouble:?}"));
         match trouble {
             Trouble::PowerCut => self.crash(true),
             // Damage is looked for where nothing was torn.
@@ -547,7 +556,11 @@ impl World {
     pub(super) fn crash(&mut self, power_goes: bool) {
         let power_goes = power_goes && !self.planted.is(Bug::FlipBit);
         self.history.note(self.now, || {
-            let what = if power_goes { "the power goes" } else { "the process dies" };
+            let what = if power_goes {
+                "the power goes"
+            } else {
+                "the process dies"
+            };
             format!("───── {what} ─────")
         });
         self.keeper.forget();
@@ -609,7 +622,8 @@ impl World {
         self.mood = Mood::Calm;
         self.heal();
         self.keeper.disk.crash_at(u64::MAX / 2);
-        self.history.note(self.now, || "───── calm ─────".to_owned());
+        self.history
+            .note(self.now, || "───── calm ─────".to_owned());
         for client in 0..self.clients.len() - 1 {
             self.clients[client].calm_down();
             if !self.clients[client].is_connected() {
@@ -634,7 +648,11 @@ impl World {
                     client.is_at_rest()
                         && (client.is_connected() || client.number + 1 == self.clients.len())
                 });
-            rested = if is_quiet { rested + step } else { Duration::ZERO };
+            rested = if is_quiet {
+                rested + step
+            } else {
+                Duration::ZERO
+            };
             if self.now.since(begin) > REST_BY {
                 let waits: Vec<String> = self
                     .clients
