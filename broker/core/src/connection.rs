@@ -59,7 +59,7 @@ pub(crate) struct Connection {
     /// For so many commits it is sent nothing: CONNACK, SUBACK or UNSUBACK waits for them.
     pub(crate) corks: u32,
     /// One of them is for CONNACK.
-    pub(crate) connack_waits: bool,
+    pub(crate) connack: CorkedConnAck,
     /// Enhanced authentication, if CONNECT named a method.
     pub(crate) exchange: Option<Box<Exchange>>,
     pub(crate) origin: ConnectionOrigin,
@@ -70,6 +70,16 @@ pub(crate) enum ConnectionState {
     Authenticating(Box<Admission>),
     Connected { session: u32 },
     Closing,
+}
+
+/// Whether a CONNACK waits for the store, and what it says.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum CorkedConnAck {
+    None,
+    /// A session begins, which is a promise.
+    Begun,
+    /// A session goes on, which the store has.
+    Resumed,
 }
 
 /// Why no bytes are taken from a connection for now.
@@ -147,7 +157,7 @@ impl Connection {
             owed_sequence: 0,
             owed_pubacks: 0,
             corks: 0,
-            connack_waits: false,
+            connack: CorkedConnAck::None,
             exchange: None,
             origin,
         }

@@ -11,7 +11,7 @@ use super::Shard;
 use super::authenticate::{Exchange, Stage, take_admission};
 use super::timers::{FARTHEST_TIMER, Timer};
 use crate::admission::Admission;
-use crate::connection::{ConnectionState, Holds};
+use crate::connection::{ConnectionState, CorkedConnAck, Holds};
 use crate::key::ConnectionKey;
 use crate::origin::{AuthenticationOutcome, ConnectionOrigin, Credentials, ExchangeStep};
 use crate::output::{DisconnectCause, Event, Output};
@@ -280,7 +280,11 @@ impl Shard {
             .append_bytes(&mut self.pool, &self.encoded);
         if self.journal.changes() > changes && !self.journal.is_refusing() {
             self.cork(key);
-            self.connections[key.index as usize].connack_waits = true;
+            self.connections[key.index as usize].connack = if session_present {
+                CorkedConnAck::Resumed
+            } else {
+                CorkedConnAck::Begun
+            };
         }
         self.list_for_transmit(key.index);
         self.event(Event::Connected {

@@ -10,7 +10,7 @@ use super::Shard;
 use super::promise::Then;
 use super::publish::Publication;
 use super::timers::{FARTHEST_TIMER, Timer};
-use crate::connection::{ConnectionState, Holds};
+use crate::connection::{ConnectionState, CorkedConnAck, Holds};
 use crate::counters::DropReason;
 use crate::key::{ConnectionKey, SessionKey};
 use crate::output::{DisconnectCause, Event, Output, ProtocolError};
@@ -99,7 +99,7 @@ impl Shard {
         if std::mem::take(&mut connection.corks) > 0 {
             connection.outbound.clear(&mut self.pool);
         }
-        if std::mem::take(&mut connection.connack_waits) {
+        if std::mem::replace(&mut connection.connack, CorkedConnAck::None) != CorkedConnAck::None {
             self.send_connack_error(key, ReasonCode::QuotaExceeded);
         }
         self.outputs.push_back(Output::Close { connection: key });

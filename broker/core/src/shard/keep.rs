@@ -11,7 +11,7 @@ use super::Shard;
 use super::promise::Then;
 use super::publish::Publication;
 use super::timers::Timer;
-use crate::connection::Holds;
+use crate::connection::{CorkedConnAck, Holds};
 use crate::journal::{KeptDelivery, KeptWaiting, Waiters};
 use crate::key::{ConnectionKey, SessionKey};
 use crate::output::{DisconnectCause, Event, Output};
@@ -213,7 +213,7 @@ impl Shard {
             return;
         };
         connection.corks = connection.corks.saturating_sub(1);
-        connection.connack_waits &= connection.corks > 0;
+        connection.connack = CorkedConnAck::None;
         if connection.corks == 0 && connection.is_closing() {
             // It ended meanwhile, and is closed when it has been told what it was promised.
             return self.outputs.push_back(Output::Close { connection: key });
@@ -390,8 +390,14 @@ impl Shard {
     /// What could not be kept is submitted again later. Publishers are told if it is certain that
     /// what they sent is not kept; then it is taken back as far as nobody was sent it.
     fn on_refused(&mut self, mut waiters: Waiters, refusal: &StoreRefusal, now: Time) {
-        for connection in std::mem::take(&mut waiters.corked) {
-            self.end_connection(connection, DisconnectCause::Unstored, now);
+        for key in std::mem::take(&mut waiters.corked) {
+            let connack = self.connection(key).map(|connection| connection.connack);
+            if connack == Some(CorkedConnAck::Resumed) {
+                // The store has the session. Who comes to take what waits must not be kept out.
+                self.uncork(key);
+            } else {
+                self.end_connection(key, DisconnectCause::Unstored, now);
+            }
         }
         if refusal.is_certain {
             waiters = self.take_back(waiters, now);

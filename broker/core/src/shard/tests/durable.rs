@@ -573,3 +573,21 @@ fn a_session_that_expired_while_the_broker_was_down_is_not_resumed() {
     assert_eq!(broker.take(client), new);
     assert_eq!(kept(&broker), ["session"]);
 }
+
+#[test]
+fn who_comes_to_take_what_waits_is_let_in_while_the_store_is_full() {
+    for shards in [1, 3] {
+        let mut broker = Broker::new(shards, Limits::default());
+        absent(&mut broker, "subscriber");
+        let publisher = broker.admit(connect("publisher"));
+        broker.send(
+            publisher,
+            Packet::Publish(publish("t/1", b"m", Some(id(1)))),
+        );
+        broker.store = Store::Full;
+        let client = broker.connect(connect_to_stay("subscriber"));
+        let delivery = PublishDelivery::AtLeastOnce(id(1));
+        let received = [resumed(), published(b"m", delivery, false)];
+        assert_eq!(broker.take(client), received);
+    }
+}
