@@ -323,11 +323,16 @@ impl Shard {
             .filter(|exchange| exchange.position == kept.position);
         if let Some(exchange) = exchange {
             let is_sent = exchange.sent;
+            let mut is_of_group = false;
             if let Some(delivery) = &mut exchange.delivery {
                 delivery.stored = true;
+                is_of_group = delivery.group.is_some();
                 if is_sent || session.connection.is_none() {
                     delivery.unload();
                 }
+            }
+            if is_of_group && session.connection.is_none() {
+                self.give_back(kept.session.index, now);
             }
             return;
         }
@@ -338,8 +343,11 @@ impl Shard {
             if !may_hold {
                 delivery.unload();
             }
+            let is_of_group = delivery.group.is_some();
             if place == 0 && session.connection.is_some() {
                 self.pump(kept.session.index, now);
+            } else if is_of_group && session.connection.is_none() {
+                self.give_back(kept.session.index, now);
             }
         }
     }

@@ -130,7 +130,8 @@ impl Shard {
     pub(super) fn unsubscribe_from_group(&mut self, id: GroupId, member: SessionKey, now: Time) {
         let orphans = self.take_group_deliveries(member, |group| group == id, |_| false);
         if let Some(session) = self.session_by_key(member) {
-            for delivery in session.inflight.deliveries_mut() {
+            let queued = session.queue.iter_mut();
+            for delivery in session.inflight.deliveries_mut().chain(queued) {
                 if delivery.group == Some(id) {
                     delivery.group = None;
                 }
@@ -407,6 +408,12 @@ impl Shard {
         for id in self.sessions[session as usize].shared_subscriptions.clone() {
             self.tell_group(id, member, false, now);
         }
+        self.give_back(session, now);
+    }
+
+    /// What an absent session holds for its groups goes to others, as far as the store has it.
+    pub(super) fn give_back(&mut self, session: u32, now: Time) {
+        let member = self.session_key(session);
         // Section 4.8.2: what is in flight may wait for its member or go to another as soon as the
         // connection is lost. It waits only if there is no other.
         let has_others = |id: &GroupId| {
@@ -574,7 +581,8 @@ impl Shard {
     /// The deliveries of groups that a session has not completed, oldest first: the ones in flight
     /// at QoS 1 of `inflight_of`, which only a session without a connection may lose, and the ones
     /// in its queue of `queued_of`. A QoS 2 delivery in flight stays ([MQTT-4.8.2-4],
-    /// [MQTT-4.8.2-5]). It is one walk over everything the session has, for however many groups.
+    /// [MQTT-4.8.2-5]), and so does, in a session that lives on, what is on its way into the store:
+    /// who gets it deletes its record, and must not do so before it is there. It is one walk over everything the session has, for however many groups.
     fn take_group_deliveries(
         &mut self,
         member: SessionKey,
@@ -584,10 +592,14 @@ impl Shard {
         let Some(session) = self.session_by_key(member) else {
             return Vec::new();
         };
+        // A session that ends has given its memberships up before.
+        let is_ending = session.shared_subscriptions.is_empty();
+        let is_free = |delivery: &Delivery| is_ending || delivery.stored || !delivery.is_recorded();
         let exchanges = session.inflight.extract(|exchange| {
             let group = exchange
                 .delivery
                 .as_ref()
+                .filter(|delivery| is_free(delivery))
                 .and_then(|delivery| delivery.group);
             let may_go = exchange.awaiting == Awaiting::PubAck
                 || exchange.awaiting == Awaiting::PubRec && !exchange.sent;
@@ -604,7 +616,7 @@ impl Shard {
         }
         let queue = std::mem::take(&mut session.queue);
         for delivery in queue {
-            if delivery.group.is_some_and(&queued_of) {
+            if is_free(&delivery) && delivery.group.is_some_and(&queued_of) {
                 taken.push(delivery);
             } else {
                 session.queue.push_back(delivery);
