@@ -292,6 +292,7 @@ impl Client {
         let retains = self.traits.retained_topic.is_some() && tools.random.percent(15);
         if let Some(topic) = self.traits.retained_topic.clone().filter(|_| retains) {
             let clears = tools.random.percent(20);
+            let qos = self.traits.retained_qos;
             return self.publish_on(&topic, qos, Some(clears), tools);
         }
         if self.traits.topics.is_empty() {

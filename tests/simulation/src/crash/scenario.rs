@@ -45,6 +45,8 @@ pub(super) struct Traits {
     pub(super) topics: Vec<String>,
     /// Of those, it retains on this one, and it is the only one that does.
     pub(super) retained_topic: Option<String>,
+    /// It does so at one QoS: sent again, QoS 1 would be retained anew, and QoS 2 behind it not.
+    pub(super) retained_qos: QoS,
     pub(super) window: usize,
     pub(super) subscribes: u32,
     pub(super) filters: Vec<(String, QoS)>,
@@ -68,6 +70,7 @@ impl Traits {
             publishes: 0,
             topics: Vec::new(),
             retained_topic: None,
+            retained_qos: QoS::AtLeastOnce,
             window: 100,
             subscribes: 0,
             filters: Vec::new(),
@@ -163,6 +166,7 @@ fn publisher(random: &mut Random, number: usize, shares: bool) -> Traits {
         publishes: 80,
         topics,
         retained_topic: random.percent(60).then(|| format!("r/{number}")),
+        retained_qos: *random.pick(&[QoS::AtLeastOnce, QoS::ExactlyOnce]),
         window: random.between(1, 12) as usize,
         subscribes: 0,
         filters: Vec::new(),
@@ -200,6 +204,7 @@ fn subscriber(random: &mut Random, number: usize, shares: bool) -> Traits {
         publishes: 0,
         topics: Vec::new(),
         retained_topic: None,
+        retained_qos: QoS::AtLeastOnce,
         window: 1,
         subscribes: *random.pick(&[0, 5]),
         filters,

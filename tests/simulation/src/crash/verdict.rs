@@ -299,7 +299,9 @@ impl Verdict {
         }
         let from = message.from;
         let key = (message.publisher, topic.to_owned(), message.qos, form.qos);
-        let once = form.qos == QoS::ExactlyOnce && message.persistent;
+        let once = form.qos == QoS::ExactlyOnce
+            && message.persistent
+            && self.subscribers[client].has_session;
         let (is_will, repeated) = (message.is_will, message.repeated);
         let subscriber = &mut self.subscribers[client];
         let is_wanted = subscriber.subscriptions.iter().any(|(filter, terms)| {

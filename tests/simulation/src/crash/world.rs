@@ -467,6 +467,9 @@ impl World {
     }
 
     fn act(&mut self, client: usize) {
+        if self.now < self.away_until[client] {
+            return self.act_within(client, Span::millis(0, 1));
+        }
         match self.clients[client].phase {
             Phase::Offline => {
                 self.connect(client);
