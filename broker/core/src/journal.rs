@@ -12,7 +12,7 @@ use nexum_types::PacketIdentifier;
 
 use crate::key::{ConnectionKey, SessionKey, ShardId};
 use crate::peer::Receipt;
-use crate::record::{Change, Key, Submission, Value};
+use crate::record::{Change, Key, MessageId, Submission, Value};
 use crate::shared_subscription::GroupId;
 
 /// A submission does not grow beyond so many bytes, but for what one packet changes.
@@ -39,6 +39,8 @@ pub(crate) struct Waiters {
     pub(crate) joints: Vec<(ShardId, u32)>,
     /// …and the records that those put: if they are not kept, that is for the other shards to say.
     pub(crate) foreign: Vec<Key>,
+    /// Shared messages of other shards, needed no more when it is kept.
+    pub(crate) forgotten: Vec<MessageId>,
     /// QoS 2 publications received.
     pub(crate) received: Vec<(SessionKey, PacketIdentifier)>,
     /// Acknowledgements, and what else is counted.
@@ -142,6 +144,7 @@ impl Waiters {
             && self.gates.is_empty()
             && self.joints.is_empty()
             && self.foreign.is_empty()
+            && self.forgotten.is_empty()
             && self.received.is_empty()
             && self.receipts.is_empty()
             && self.corked.is_empty()
@@ -153,6 +156,7 @@ impl Waiters {
         self.gates.append(&mut other.gates);
         self.joints.append(&mut other.joints);
         self.foreign.append(&mut other.foreign);
+        self.forgotten.append(&mut other.forgotten);
         self.received.append(&mut other.received);
         self.receipts.append(&mut other.receipts);
         self.corked.append(&mut other.corked);

@@ -125,7 +125,8 @@ impl Shard {
     pub(super) fn drop_reference(&mut self, message: MessageId) {
         let owner = message.owner(self.shards);
         if owner != self.id {
-            return self.tell(owner, PeerMessage::Forget { message });
+            // Deleted before what names it, it would be missed after a crash.
+            return self.journal.waiters().forgotten.push(message);
         }
         if let Some(references) = self.references.get_mut(&message) {
             *references -= 1;
@@ -281,6 +282,7 @@ impl Shard {
             gates,
             joints,
             foreign: _,
+            forgotten,
             received,
             receipts,
             corked,
@@ -293,6 +295,9 @@ impl Shard {
         } in waiting
         {
             self.on_waiting_kept(group, position, now);
+        }
+        for message in forgotten {
+            self.tell(message.owner(self.shards), PeerMessage::Forget { message });
         }
         for (session, packet_identifier) in gates {
             self.open_gate(session, packet_identifier, now);
