@@ -344,13 +344,15 @@ impl Journal {
         for part in &self.sealed {
             later.extend(part.changes.iter().map(Change::key));
         }
-        for change in changes {
-            if later.contains(change.key())
-                || !is_first && refusing.dirty.contains_key(change.key())
-            {
+        // Of two changes of one key in a submission the later one is right.
+        let latest: BTreeMap<&Key, &Change> = changes
+            .iter()
+            .map(|change| (change.key(), change))
+            .collect();
+        for (key, change) in latest {
+            if later.contains(key) || !is_first && refusing.dirty.contains_key(key) {
                 continue;
             }
-            // Of two changes of one key in a submission the later one is right.
             match change {
                 Change::Put(key, value) => refusing.dirty.insert(key.clone(), Some(value.clone())),
                 Change::Delete(key) => refusing.dirty.insert(key.clone(), None),
