@@ -586,11 +586,14 @@ impl World {
             // What the broker has sent may arrive still.
             let lucky = self.now + self.random.within(self.scenario.network);
             let record = &mut self.links[link.0];
+            // One that an earlier crash has ended is not known to be yet.
+            let is_open = matches!(record.end, End::Open(..));
             record.end = End::Gone;
             record.down_until.get_or_insert(lucky);
             let learns = lucky + self.random.within(Span::millis(0, 300));
             self.agenda.enter(learns, Happening::DownEnd { link });
-            if let Some(will) = self.clients[client].will()
+            if is_open
+                && let Some(will) = self.clients[client].will()
                 // While nothing can be stored clients come back all the same.
                 && self.refusing.is_empty()
                 && self.random.percent(50)
@@ -690,7 +693,8 @@ impl World {
             client.subscribe_to(&[("r/#".to_owned(), QoS::AtLeastOnce)], tools);
         });
         self.settle();
-        if !self.is_over() {
+        // What was refused and is sent again may come behind what was not.
+        if !self.is_over() && self.tally.refusals == 0 {
             self.verdict.check_retained();
         }
         for topic in self.verdict.retained_topics() {
