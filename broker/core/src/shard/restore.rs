@@ -218,7 +218,12 @@ impl Shard {
         };
         let state = &mut self.sessions[session as usize];
         state.next_position = state.next_position.max(record.position);
-        if record.released {
+        let waited = state
+            .place_in_queue(record.position)
+            .and_then(|place| state.queue.remove(place));
+        // If the delivery is gone its client has the message, and a store that was full took the
+        // deletion alone. Whoever remembers the identifier is told to forget it.
+        if record.released || waited.is_none() {
             let exchange = Exchange {
                 position: record.position,
                 recorded: true,
@@ -226,9 +231,6 @@ impl Shard {
             };
             return state.inflight.restore(packet, exchange);
         }
-        let waited = state
-            .place_in_queue(record.position)
-            .and_then(|place| state.queue.remove(place));
         if let Some(delivery) = waited {
             let exchange = Exchange {
                 position: record.position,
