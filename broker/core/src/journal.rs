@@ -77,6 +77,14 @@ pub(crate) struct Submitted {
     pub(crate) waiters: Waiters,
 }
 
+/// What is to become of a record when its joint publication is committed, or is not.
+#[derive(Debug, Default)]
+pub(crate) struct Later {
+    change: Option<Change>,
+    /// The message that it names, of another shard.
+    forgotten: Option<MessageId>,
+}
+
 /// See the [module](self).
 #[derive(Debug, Default)]
 pub(crate) struct Journal {
@@ -85,7 +93,7 @@ pub(crate) struct Journal {
     captured: Option<Part>,
     /// What is to become of records that joint publications put and nobody has committed: a change
     /// of one has to come after it.
-    aside: BTreeMap<Key, Option<Change>>,
+    aside: BTreeMap<Key, Later>,
     /// To be submitted before the open part.
     sealed: VecDeque<Part>,
     submitted: VecDeque<Submitted>,
@@ -180,7 +188,7 @@ impl Journal {
     fn push(&mut self, change: Change) {
         self.changes += 1;
         if let Some(later) = self.aside.get_mut(change.key()) {
-            *later = Some(change);
+            later.change = Some(change);
             return;
         }
         if self.captured.is_none() && self.gathers(&change) {
@@ -227,14 +235,23 @@ impl Journal {
     pub(crate) fn captured(&mut self) -> Part {
         let part = self.captured.take().unwrap_or_default();
         for key in part.puts() {
-            self.aside.insert(key.clone(), None);
+            self.aside.insert(key.clone(), Later::default());
         }
         part
     }
 
-    /// These keys are not aside any more. Returns what was changed about them meanwhile.
-    pub(crate) fn release<'a>(&mut self, keys: impl Iterator<Item = &'a Key>) -> Vec<Change> {
-        keys.filter_map(|key| self.aside.remove(key)?).collect()
+    /// These keys are not aside any more. Returns what was to become of them meanwhile.
+    pub(crate) fn release<'a>(&mut self, keys: impl Iterator<Item = &'a Key>) -> Vec<Later> {
+        keys.filter_map(|key| self.aside.remove(key)).collect()
+    }
+
+    /// A record that names a message of another shard is deleted; that shard hears of it when the
+    /// deletion is kept.
+    pub(crate) fn forget_with(&mut self, key: &Key, message: MessageId) {
+        match self.aside.get_mut(key) {
+            Some(later) => later.forgotten = Some(message),
+            None => self.waiters().forgotten.push(message),
+        }
     }
 
     /// How many records are aside.
@@ -243,9 +260,12 @@ impl Journal {
     }
 
     /// Makes changes that were withheld.
-    pub(crate) fn catch_up(&mut self, later: Vec<Change>) {
-        for change in later {
-            self.push(change);
+    pub(crate) fn catch_up(&mut self, later: Vec<Later>) {
+        for Later { change, forgotten } in later {
+            if let Some(change) = change {
+                self.push(change);
+            }
+            self.waiters().forgotten.extend(forgotten);
         }
     }
 

@@ -122,7 +122,7 @@ pub(crate) enum PeerMessage {
         receipt: Option<Receipt>,
         /// The sender commits what the receiver keeps of it.
         joint: bool,
-        /// Its record, if several keep it, with a reference for the receiver.
+        /// Its record, if it is joint and several keep it, with a reference for the receiver.
         shared: Option<MessageId>,
     },
     /// The sender has a subscriber to this filter now.

@@ -298,8 +298,8 @@ impl Shard {
         if is_kept {
             state.queue_bytes += u64::from(delivery.size_bytes);
         }
-        let is_gated = delivery.is_recorded()
-            && (qos == QoS::ExactlyOnce || publication.joint || !state.gates.is_empty());
+        let is_gated =
+            delivery.is_recorded() && (qos == QoS::ExactlyOnce || !state.gates.is_empty());
         if let Some(exchange) = state.inflight.get_mut(id) {
             exchange.gated = is_gated;
             exchange.sent = !is_gated;

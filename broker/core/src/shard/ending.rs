@@ -78,7 +78,9 @@ impl Shard {
         connection.owed.clear();
         connection.owed_pubacks = 0;
         let address = connection.origin.address;
-        if cause == DisconnectCause::Unstored {
+        let is_begun = connection.connack == CorkedConnAck::Begun;
+        let is_unstored = cause == DisconnectCause::Unstored;
+        if is_unstored {
             self.drop_corked(key);
         } else if !was_lost && connection.corks == 0 {
             self.outputs.push_back(Output::Close { connection: key });
@@ -87,7 +89,16 @@ impl Shard {
             Some(session) => {
                 let client_id = self.sessions[session as usize].client_id.shared();
                 self.event(Event::Disconnected { client_id, cause });
+                let generation = self.sessions[session as usize].generation;
                 self.on_session_offline(session, now);
+                let lives = self
+                    .sessions
+                    .get(session as usize)
+                    .is_some_and(|state| state.generation == generation);
+                if is_unstored && is_begun && lives {
+                    // It was never promised, so nobody is to find it.
+                    self.end_session(session, now);
+                }
             }
             None => self.event(Event::ConnectionEnded { address, cause }),
         }

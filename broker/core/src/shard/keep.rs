@@ -121,11 +121,19 @@ impl Shard {
         }
     }
 
+    /// A record that names a shared message is deleted.
+    fn drop_reference_of(&mut self, key: &Key, message: MessageId) {
+        if message.owner(self.shards) == self.id {
+            self.drop_reference(message);
+        } else {
+            // Deleted before what names it, it would be missed after a crash.
+            self.journal.forget_with(key, message);
+        }
+    }
+
     /// One of those who share a message needs it no more.
     pub(super) fn drop_reference(&mut self, message: MessageId) {
-        let owner = message.owner(self.shards);
-        if owner != self.id {
-            // Deleted before what names it, it would be missed after a crash.
+        if message.owner(self.shards) != self.id {
             return self.journal.waiters().forgotten.push(message);
         }
         if let Some(references) = self.references.get_mut(&message) {
@@ -142,11 +150,13 @@ impl Shard {
         let Some(id) = self.sessions[session as usize].id else {
             return;
         };
-        if delivery.is_recorded() {
-            self.journal.delete(Key::Delivery(id, delivery.position));
+        if !delivery.is_recorded() {
+            return;
         }
+        let key = Key::Delivery(id, delivery.position);
+        self.journal.delete(key.clone());
         if let DeliveryRecorded::Shared(message) = delivery.record {
-            self.drop_reference(message);
+            self.drop_reference_of(&key, message);
         }
     }
 

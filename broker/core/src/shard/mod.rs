@@ -107,6 +107,8 @@ pub struct Shard {
     outboxes: Vec<Vec<PeerMessage>>,
     /// Local subscribers by filter, while there are other shards to tell of them.
     announced: BTreeMap<FilterId, u32>,
+    /// Filters for which other shards have subscribers that keep what they get.
+    durable_interests: usize,
     pending_subscribes: Slab<PendingSubscribe>,
     remote_replays: BTreeMap<(ShardId, u32), RemoteReplay>,
     replay_tokens: u32,
@@ -173,6 +175,7 @@ impl Shard {
             resumed: VecDeque::new(),
             outboxes: (0..shards.max(1)).map(|_| Vec::new()).collect(),
             announced: BTreeMap::new(),
+            durable_interests: 0,
             pending_subscribes: Slab::new(),
             remote_replays: BTreeMap::new(),
             replay_tokens: 0,

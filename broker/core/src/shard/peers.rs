@@ -63,7 +63,7 @@ impl Shard {
         let is_kept = durable && publication.parts.qos != QoS::AtMostOnce;
         let receipt = publication.receipt.filter(|_| is_kept);
         publication.receipts += u16::from(receipt.is_some());
-        let is_shared = is_kept && !publication.is_kept_once() && !self.journal.is_refusing();
+        let is_shared = receipt.is_some() && publication.joint && !publication.is_kept_once();
         let shared = is_shared.then(|| self.share(publication));
         publication.kept |= is_shared;
         let publish = PeerMessage::Publish {
@@ -184,7 +184,9 @@ impl Shard {
                     let peer = Subscriber::Peer(from.0);
                     let id = self.index.find(filter);
                     let was = id.and_then(|id| self.index.value(id, peer));
-                    let durable = durable || was.is_some_and(Subscription::is_durable);
+                    let was_durable = was.is_some_and(Subscription::is_durable);
+                    self.durable_interests += usize::from(durable && !was_durable);
+                    let durable = durable || was_durable;
                     let interest = Subscription::of_others(durable);
                     self.index.insert(filter, peer, interest);
                 }
@@ -192,8 +194,10 @@ impl Shard {
             }
             PeerMessage::InterestNoted { token } => self.on_interest_noted(token, now),
             PeerMessage::InterestWithdrawn { filter } => {
-                if let Ok(filter) = TopicFilter::new(&filter) {
-                    self.index.remove(filter, Subscriber::Peer(from.0));
+                if let Ok(filter) = TopicFilter::new(&filter)
+                    && let Some((_, was)) = self.index.remove(filter, Subscriber::Peer(from.0))
+                {
+                    self.durable_interests -= usize::from(was.is_durable());
                 }
             }
             PeerMessage::Retain { message, receipt } => {

@@ -139,12 +139,12 @@ impl Shard {
     }
 
     /// Publishes what other shards may keep, too: they hand over what they would have committed,
-    /// and this shard commits all of it together with the identifier.
+    /// and this shard commits all of it, together with the identifier if it was received from a
+    /// session that outlives its connection.
     pub(super) fn publish_jointly(
         &mut self,
         publication: &mut Publication<'_>,
-        session: u32,
-        packet: PacketIdentifier,
+        received: Option<(u32, PacketIdentifier)>,
         receipt: Receipt,
         now: Time,
     ) -> Published {
@@ -158,7 +158,10 @@ impl Shard {
         self.journal.capture();
         let mut published = self.publish(publication, now);
         let is_kept = publication.is_kept() || published.receipts > 0;
-        if is_kept && let Some(id) = self.sessions[session as usize].keeps() {
+        if is_kept
+            && let Some((session, packet)) = received
+            && let Some(id) = self.sessions[session as usize].keeps()
+        {
             self.keep_received(session, id, packet);
         }
         let part = self.journal.captured();

@@ -281,9 +281,15 @@ impl Shard {
         packet_identifier: PacketIdentifier,
         now: Time,
     ) {
-        publication.receipt = Some(self.next_receipt(key));
-        let published = self.publish(publication, now);
+        let receipt = self.next_receipt(key);
+        let published = if self.is_shared_over_shards(publication) {
+            self.publish_jointly(publication, None, receipt, now)
+        } else {
+            publication.receipt = Some(receipt);
+            self.publish(publication, now)
+        };
         self.owe(key, kind, packet_identifier, published, now);
+        self.begin_joint(now);
     }
 
     /// QoS 2: if anybody keeps the message and the session outlives its connection, the identifier
@@ -305,7 +311,7 @@ impl Shard {
         };
         let receipt = self.next_receipt(key);
         let published = if self.is_kept_elsewhere(publication) {
-            self.publish_jointly(publication, session, id, receipt, now)
+            self.publish_jointly(publication, Some((session, id)), receipt, now)
         } else {
             publication.receipt = Some(receipt);
             let published = self.publish(publication, now);
@@ -586,7 +592,9 @@ impl Shard {
     /// Whether somebody would promise to keep it.
     fn would_be_kept(&mut self, publication: &Publication<'_>) -> bool {
         publication.parts.retain
-            || self.any_subscriber(publication.parts.topic, |_, terms| terms.is_durable())
+            || self.look_at_route(publication.parts.topic, |route| {
+                route.iter().any(|(_, terms)| terms.is_durable())
+            })
     }
 
     /// Whether another shard may have to keep it, too.
@@ -594,24 +602,42 @@ impl Shard {
         let topic = publication.parts.topic;
         self.shards > 1
             && (publication.parts.retain && self.home_of(topic.as_str()) != self.id
-                || self.any_subscriber(topic, |subscriber, terms| {
-                    terms.is_durable() && !matches!(subscriber, Subscriber::Session(_))
+                || self.look_at_route(topic, |route| {
+                    route.iter().any(|(subscriber, terms)| {
+                        terms.is_durable() && !matches!(subscriber, Subscriber::Session(_))
+                    })
                 }))
     }
 
-    fn any_subscriber(
+    /// Whether several may have to keep it, of whom some are on other shards: its record is theirs
+    /// together.
+    fn is_shared_over_shards(&mut self, publication: &Publication<'_>) -> bool {
+        self.durable_interests > 0
+            && self.look_at_route(publication.parts.topic, |route| {
+                let mut keepers = route.iter().filter(|(_, terms)| terms.is_durable());
+                let is_peer = |subscriber: &Subscriber| matches!(subscriber, Subscriber::Peer(_));
+                keepers.clone().count() > 1 && keepers.any(|(subscriber, _)| is_peer(subscriber))
+            })
+    }
+
+    fn look_at_route<R>(
         &mut self,
         topic: TopicName<'_>,
-        wanted: impl Fn(Subscriber, Subscription) -> bool,
-    ) -> bool {
+        look: impl FnOnce(&[(Subscriber, Subscription)]) -> R,
+    ) -> R {
+        let at = self.routes.place_of(topic.as_str());
+        let generation = self.index.generation();
+        if let Some(route) = self.routes.take(at, topic.as_str(), generation) {
+            let seen = look(&route);
+            self.routes.put_back(at, route, generation);
+            return seen;
+        }
         let mut found: Route = std::mem::take(&mut self.found);
         found.clear();
         self.index.matches(topic, &mut found);
-        let any = found
-            .iter()
-            .any(|(subscriber, terms)| wanted(*subscriber, *terms));
+        let seen = look(&found);
         self.found = found;
-        any
+        seen
     }
 
     /// Routes a message to everyone it is due; true if there is anyone.
