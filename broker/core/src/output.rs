@@ -113,7 +113,8 @@ pub enum Output {
         /// Which connection.
         connection: ConnectionKey,
     },
-    /// Bring messages back from the store and answer with [`Input::Loaded`].
+    /// Bring messages back from the store and answer with [`Input::Loaded`]; if the store cannot be
+    /// read for now, when it can.
     Load {
         /// Names it in the answer.
         load: LoadId,

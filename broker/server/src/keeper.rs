@@ -3,18 +3,24 @@
 use std::collections::VecDeque;
 use std::io;
 use std::sync::Arc;
-use std::sync::mpsc::{self, Receiver, Sender};
+use std::sync::mpsc::{self, Receiver, Sender, TryRecvError};
 use std::thread;
+use std::time::Duration;
 
 use nexum_core::{Input, Key, LoadId, Shard, ShardId, StoreRefusal, Stored};
-use nexum_records::{Encoder, read_message};
-use nexum_storage::{Answer, Changes, Listener, Reader, Refusal, StoreThread, Submitter};
+use nexum_records::{Encoder, RecordsError, read_message};
+use nexum_storage::{
+    Answer, Changes, Listener, ReadError, Reader, Refusal, StoreThread, Submitter,
+};
 use nexum_types::Message;
 
 use crate::post::{Letter, PostOffice};
 
 /// While so much has no answer, nothing is read from sockets.
 const UNANSWERED_BYTES: usize = 64 * 1024 * 1024;
+
+/// How long a store that cannot be read is left alone.
+const READ_AGAIN: Duration = Duration::from_millis(200);
 
 /// Messages read under one view: a commit waits for a view to end.
 const READ_AT_ONCE: usize = 16;
@@ -151,20 +157,49 @@ impl Keeper {
     }
 }
 
+/// Reads what is asked for, in its order, until nobody can ask any more.
 fn read_messages(requests: &Receiver<LoadRequest>, reader: &Reader, post_office: &PostOffice) {
-    while let Ok(LoadRequest { shard, load, keys }) = requests.recv() {
-        let mut messages = Vec::with_capacity(keys.len());
-        for keys in keys.chunks(READ_AT_ONCE) {
-            let view = reader.view();
-            messages.extend(keys.iter().map(|key| match read_message(&view, key) {
+    let mut waiting = VecDeque::new();
+    loop {
+        let Some(request) = waiting.pop_front().or_else(|| requests.recv().ok()) else {
+            return;
+        };
+        let LoadRequest { shard, load, keys } = request;
+        let messages = loop {
+            match read_all(reader, &keys) {
+                Ok(messages) => break messages,
+                Err(error) => tracing::warn!("messages cannot be read, it is tried again: {error}"),
+            }
+            // What cannot be read now is not lost: whoever waits for it waits.
+            thread::sleep(READ_AGAIN);
+            loop {
+                match requests.try_recv() {
+                    Ok(request) => waiting.push_back(request),
+                    Err(TryRecvError::Empty) => break,
+                    Err(TryRecvError::Disconnected) => return,
+                }
+            }
+        };
+        let loaded = Input::Loaded { load, messages };
+        post_office.mailbox(shard).post(Letter::Input(loaded));
+    }
+}
+
+/// The messages in the order of the keys; `None` where the store has none that is whole.
+fn read_all(reader: &Reader, keys: &[Key]) -> Result<Vec<Option<Arc<Message>>>, io::Error> {
+    let mut messages = Vec::with_capacity(keys.len());
+    for keys in keys.chunks(READ_AT_ONCE) {
+        let view = reader.view();
+        for key in keys {
+            messages.push(match read_message(&view, key) {
                 Ok(message) => message.map(Arc::<Message>::new),
+                Err(RecordsError::Read(ReadError::Io(error))) => return Err(error),
                 Err(error) => {
                     tracing::error!("a message that waits for a client is lost: {error}");
                     None
                 }
-            }));
+            });
         }
-        let loaded = Input::Loaded { load, messages };
-        post_office.mailbox(shard).post(Letter::Input(loaded));
     }
+    Ok(messages)
 }

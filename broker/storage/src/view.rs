@@ -1,6 +1,7 @@
 //! Reading: the active overlay, under it the frozen one, under that the tables.
 
 use std::fmt;
+use std::io;
 use std::ops::{Bound, Deref};
 use std::sync::{Arc, RwLockReadGuard};
 
@@ -32,7 +33,8 @@ impl Below {
         match self {
             Below::Nothing => Ok(None),
             Below::Tables(tables) => Ok(Some(tables)),
-            Below::Closed => Err(ReadError::Damaged("closed after a failure".into())),
+            // Not for good: they are opened again.
+            Below::Closed => Err(ReadError::Io(io::Error::other("closed after a failure"))),
         }
     }
 }

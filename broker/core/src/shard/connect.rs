@@ -192,6 +192,13 @@ impl Shard {
             return self.end_connection(key, cause, now);
         }
         let changes = self.journal.changes();
+        let begins =
+            admission.clean_start || !self.clients.contains_key(admission.client_id.as_str());
+        if begins && agreed.session_expiry_interval_seconds > 0 && self.journal.is_refusing() {
+            // A session that outlives its connection is a promise, too.
+            let client_id = admission.client_id.as_str();
+            return self.refuse(key, client_id, ReasonCode::QuotaExceeded, now);
+        }
         let existing = self.clients.get(admission.client_id.as_str()).copied();
         if let Some(session) = existing
             && let Some(old) = self.sessions[session as usize].connection
@@ -216,11 +223,6 @@ impl Shard {
         }
         let session = match resumed {
             Some(session) => session,
-            // A session that outlives its connection is a promise, too.
-            None if self.journal.is_refusing() && agreed.session_expiry_interval_seconds > 0 => {
-                let client_id = admission.client_id.as_str();
-                return self.refuse(key, client_id, ReasonCode::QuotaExceeded, now);
-            }
             None if self.sessions.len() * usize::from(self.shards)
                 >= self.limits.maximum_sessions as usize =>
             {

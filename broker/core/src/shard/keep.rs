@@ -17,8 +17,8 @@ use crate::key::{ConnectionKey, SessionKey};
 use crate::output::{DisconnectCause, Event, Output};
 use crate::peer::{NotKept, PeerMessage, Receipt};
 use crate::record::{
-    Content, DeliveryRecord, Key, MessageId, SessionId, SessionRecord, StoreRefusal, Stored,
-    Submission, Value,
+    Change, Content, DeliveryRecord, Key, MessageId, SessionId, SessionRecord, StoreRefusal,
+    Stored, Submission, Value,
 };
 use crate::session::{Delivery, DeliveryRecorded, Exchange, Received};
 
@@ -255,7 +255,14 @@ impl Shard {
         match stored.refused {
             None => {
                 self.on_kept(submitted.waiters, now);
-                if self.journal.note_kept(stored.sequence) {
+                self.journal.note_kept(stored.sequence);
+                let adds = submitted
+                    .changes
+                    .iter()
+                    .any(|change| matches!(change, Change::Put(..)));
+                // A full store takes deletions: that tells nothing.
+                if self.told_of_refusal && adds && !self.journal.is_refusing() {
+                    self.told_of_refusal = false;
                     self.event(Event::StoreRecovered);
                 }
             }
@@ -265,6 +272,8 @@ impl Shard {
                     .begin_refusing(stored.sequence, &submitted.changes);
                 if is_first {
                     self.wheel.arm(now + RETRY, Timer::Store);
+                }
+                if !std::mem::replace(&mut self.told_of_refusal, true) {
                     let reason = Arc::clone(&refusal.reason);
                     self.event(Event::StoreRefuses { reason });
                 }
@@ -277,9 +286,7 @@ impl Shard {
         if !self.journal.is_refusing() {
             return;
         }
-        if self.journal.retry() {
-            self.event(Event::StoreRecovered);
-        } else {
+        if !self.journal.retry() {
             self.wheel.arm(now + RETRY, Timer::Store);
         }
     }

@@ -144,6 +144,8 @@ pub struct Shard {
     session_ids: HashMap<SessionId, u32, foldhash::fast::FixedState>,
     next_session_id: SessionId,
     next_message_id: MessageId,
+    /// It was told that the store refuses, and not yet that it does no more.
+    told_of_refusal: bool,
 }
 
 impl Shard {
@@ -203,6 +205,7 @@ impl Shard {
             session_ids: HashMap::default(),
             next_session_id: SessionId(u64::from(id.0)),
             next_message_id: MessageId(u64::from(id.0)),
+            told_of_refusal: false,
             limits,
         }
     }

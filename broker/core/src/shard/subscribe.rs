@@ -13,7 +13,7 @@ use super::peers::{Awaited, PendingSubscribe};
 use crate::address::Word;
 use crate::connection::{Connection, Holds};
 use crate::key::ConnectionKey;
-use crate::output::ProtocolError;
+use crate::output::{DisconnectCause, ProtocolError};
 use crate::peer::{MemberTerms, PeerMessage};
 use crate::record::{Key, Value};
 use crate::replay::ReplayRequest;
@@ -362,11 +362,21 @@ impl Shard {
         }
         let mut reason_codes = Vec::with_capacity(unsubscribe.filters.len());
         let changes = self.journal.changes();
-        for filter in unsubscribe.filters.iter() {
-            reason_codes.push(self.unsubscribe_one(session, filter, now));
+        let version = self.connections[key.index as usize].version;
+        let refuses =
+            self.journal.is_refusing() && self.sessions[session as usize].keeps().is_some();
+        if refuses && version == ProtocolVersion::V3_1_1 {
+            // It has no word for it, and must not be told that it is done.
+            return self.end_connection(key, DisconnectCause::Unstored, now);
         }
-        let connection = &self.connections[key.index as usize];
-        if connection.version == ProtocolVersion::V3_1_1 {
+        for filter in unsubscribe.filters.iter() {
+            reason_codes.push(if refuses {
+                ReasonCode::ImplementationSpecificError
+            } else {
+                self.unsubscribe_one(session, filter, now)
+            });
+        }
+        if version == ProtocolVersion::V3_1_1 {
             reason_codes.clear();
         }
         // [MQTT-3.10.4-4] [MQTT3-3.10.4-4]
