@@ -108,6 +108,8 @@ pub(crate) struct Journal {
 struct Refusing {
     /// The latest value of each key that the store may not have.
     dirty: BTreeMap<Key, Option<Value>>,
+    /// Those of them that are deleted only together with what is put.
+    replaced: BTreeSet<Key>,
     waiters: Waiters,
     /// The submissions that try again, as long as they have no answer.
     attempts: BTreeSet<u64>,
@@ -178,6 +180,19 @@ impl Journal {
 
     pub(crate) fn delete(&mut self, key: Key) {
         self.push(Change::Delete(key));
+    }
+
+    /// Deletes what something that is put in the same submission takes the place of.
+    pub(crate) fn replace(&mut self, key: Key) {
+        self.bind(key.clone());
+        self.delete(key);
+    }
+
+    /// The deletion of this key goes with what is put, also where deletions are tried first.
+    pub(crate) fn bind(&mut self, key: Key) {
+        if let Some(refusing) = &mut self.refusing {
+            refusing.replaced.insert(key);
+        }
     }
 
     /// How many changes there ever were: two of these tell whether there was one between them.
@@ -369,13 +384,22 @@ impl Journal {
             .iter()
             .map(|change| (change.key(), change))
             .collect();
+        // Of what was to change together nothing may change alone.
+        let is_mixed = changes
+            .iter()
+            .any(|change| matches!(change, Change::Put(..)));
         for (key, change) in latest {
             if later.contains(key) || !is_first && refusing.dirty.contains_key(key) {
                 continue;
             }
             match change {
                 Change::Put(key, value) => refusing.dirty.insert(key.clone(), Some(value.clone())),
-                Change::Delete(key) => refusing.dirty.insert(key.clone(), None),
+                Change::Delete(key) => {
+                    if is_mixed {
+                        refusing.replaced.insert(key.clone());
+                    }
+                    refusing.dirty.insert(key.clone(), None)
+                }
             };
         }
         self.refusing = Some(refusing);
@@ -403,10 +427,17 @@ impl Journal {
             return false;
         }
         refusing.attempt_failed = false;
+        let replaced = std::mem::take(&mut refusing.replaced);
         let (mut deletions, mut puts) = (Vec::new(), Vec::new());
         for (key, value) in std::mem::take(&mut refusing.dirty) {
             match value {
                 Some(value) => puts.push(Change::Put(key, value)),
+                // A shared message is not deleted before what may name it.
+                None if replaced.contains(&key)
+                    || !replaced.is_empty() && matches!(key, Key::Message(_)) =>
+                {
+                    puts.push(Change::Delete(key));
+                }
                 None => deletions.push(Change::Delete(key)),
             }
         }

@@ -160,6 +160,8 @@ impl Shard {
             released: true,
         };
         self.forget_delivery(session, delivery);
+        let replaced = Key::Delivery(session_id, delivery.position);
+        self.journal.bind(replaced);
         let key = Key::Exchange(session_id, id);
         self.journal.put(key, Value::Exchange(record));
         self.gate(session, id);

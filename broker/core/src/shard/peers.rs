@@ -441,7 +441,7 @@ impl Shard {
         }
         self.drop_carried_reference(&mut publication);
         for moved in publication.moved {
-            self.journal.delete(moved.old);
+            self.journal.replace(moved.old);
         }
     }
 
@@ -457,7 +457,7 @@ impl Shard {
         }
         self.drop_carried_reference(&mut publication);
         for moved in publication.moved {
-            self.journal.delete(moved.old);
+            self.journal.replace(moved.old);
         }
     }
 }

@@ -22,6 +22,13 @@ use crate::subscription::{Subscriber, Subscription};
 /// A member on another shard is taken to have room below so many unsettled deliveries.
 const REMOTE_ROOM: u32 = 1000;
 
+/// What becomes of a session that gives deliveries back.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Fate {
+    Stays,
+    Ends,
+}
+
 impl Shard {
     /// A session of this shard joins: the group's home and, through it, every other shard are told.
     /// It may be chosen as soon as the home knows. Returns how many answers to wait for.
@@ -128,7 +135,8 @@ impl Shard {
     /// A session of this shard gives its membership up. What waits for it goes to the others; what
     /// is in flight it completes itself ([MQTT-3.10.4-3]).
     pub(super) fn unsubscribe_from_group(&mut self, id: GroupId, member: SessionKey, now: Time) {
-        let orphans = self.take_group_deliveries(member, |group| group == id, |_| false);
+        let orphans =
+            self.take_group_deliveries(member, |group| group == id, |_| false, Fate::Stays);
         if let Some(session) = self.session_by_key(member) {
             let queued = session.queue.iter_mut();
             for delivery in session.inflight.deliveries_mut().chain(queued) {
@@ -152,7 +160,7 @@ impl Shard {
         let mut orphans: BTreeMap<GroupId, Vec<Delivery>> = BTreeMap::new();
         let own = |group| groups.contains(&group);
         let id = self.session_by_key(member).and_then(|session| session.id);
-        for delivery in self.take_group_deliveries(member, own, own) {
+        for delivery in self.take_group_deliveries(member, own, own, Fate::Ends) {
             if let Some(id) = delivery.group {
                 orphans.entry(id).or_default().push(delivery);
             }
@@ -423,8 +431,12 @@ impl Shard {
         };
         let groups = &self.sessions[session as usize].shared_subscriptions;
         let inflight_too: BTreeSet<GroupId> = groups.iter().copied().filter(has_others).collect();
-        let orphans =
-            self.take_group_deliveries(member, |_| true, |group| inflight_too.contains(&group));
+        let orphans = self.take_group_deliveries(
+            member,
+            |_| true,
+            |group| inflight_too.contains(&group),
+            Fate::Stays,
+        );
         let session = self.sessions[session as usize].id;
         for delivery in orphans {
             if let Some(id) = delivery.group {
@@ -452,7 +464,7 @@ impl Shard {
         for member in absent {
             let wanted = |group| group == id;
             let session = self.session_by_key(member).and_then(|session| session.id);
-            for delivery in self.take_group_deliveries(member, wanted, wanted) {
+            for delivery in self.take_group_deliveries(member, wanted, wanted, Fate::Stays) {
                 self.return_to_group(id, session, delivery, now);
             }
         }
@@ -563,7 +575,7 @@ impl Shard {
         self.deliver_to_group(id, &mut publication, now);
         self.drop_carried_reference(&mut publication);
         for moved in publication.moved {
-            self.journal.delete(moved.old);
+            self.journal.replace(moved.old);
         }
     }
 
@@ -588,13 +600,13 @@ impl Shard {
         member: SessionKey,
         queued_of: impl Fn(GroupId) -> bool,
         inflight_of: impl Fn(GroupId) -> bool,
+        fate: Fate,
     ) -> Vec<Delivery> {
         let Some(session) = self.session_by_key(member) else {
             return Vec::new();
         };
-        // A session that ends has given its memberships up before.
-        let is_ending = session.shared_subscriptions.is_empty();
-        let is_free = |delivery: &Delivery| is_ending || delivery.stored || !delivery.is_recorded();
+        let is_free =
+            |delivery: &Delivery| fate == Fate::Ends || delivery.stored || !delivery.is_recorded();
         let exchanges = session.inflight.extract(|exchange| {
             let group = exchange
                 .delivery
@@ -734,7 +746,7 @@ impl Shard {
         };
         self.journal.waiters().waiting.push(kept);
         if let Some(old) = old {
-            self.journal.delete(old);
+            self.journal.replace(old);
         }
         self.drain_group(id, now);
     }
