@@ -81,7 +81,7 @@ pub(super) struct Tools<'a> {
     pub(super) random: &'a mut Random,
     pub(super) verdict: &'a mut Verdict,
     pub(super) history: &'a mut History,
-    /// No shard's store refuses now.
+    /// No shard's store has refused anything.
     pub(super) stores: bool,
     /// Bytes for its connection.
     pub(super) out: Vec<u8>,
@@ -520,7 +520,7 @@ impl Client {
                     let text = format!("client {number}: UNSUBACK {id}");
                     return tools.verdict.breach(Promise::Protocol, text);
                 };
-                // While nothing can be stored it is not certain to last.
+                // What is answered while nothing can be stored is not certain to last.
                 if tools.stores {
                     tools.verdict.unsubscribed(number, &filter, tools.now);
                 }

@@ -411,7 +411,7 @@ impl World {
             random: &mut self.random,
             verdict: &mut self.verdict,
             history: &mut self.history,
-            stores: self.refusing.is_empty(),
+            stores: self.tally.refusals == 0,
             out: Vec::new(),
             closes: false,
         };
