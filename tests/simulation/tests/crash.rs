@@ -6,7 +6,20 @@
 use nexum_simulation::crash::{Bug, Options, Tally, run};
 
 /// Seeds that failed once.
-const REGRESSIONS: [u64; 1] = [213_580_127_288_257];
+const REGRESSIONS: [u64; 12] = [
+    1004,
+    1099,
+    3467,
+    3653,
+    3981,
+    4414,
+    5950,
+    6444,
+    6499,
+    102_436,
+    105_646,
+    213_580_127_288_257,
+];
 
 fn from_environment(name: &str) -> Option<u64> {
     std::env::var(name).ok().map(|text| {
