@@ -4,7 +4,8 @@
 //! bytes come late, in pieces and not all; clients of both versions that read slowly or not at
 //! all, vanish, come back, take sessions over; and a judge who sees every byte on both sides of
 //! the core and knows what the specification promises. No socket, no thread, no sleep: the clock
-//! is a number, and a seed replays a run to the last byte.
+//! is a number, and a seed replays a run to the last byte. [`crash`] has a real store in the place
+//! of the network's troubles: there the power goes.
 //!
 //! ```
 //! let report = nexum_simulation::run(7, nexum_simulation::Options::default());
