@@ -45,6 +45,8 @@ pub(crate) struct Waiters {
     pub(crate) received: Vec<(SessionKey, PacketIdentifier)>,
     /// Acknowledgements, and what else is counted.
     pub(crate) receipts: Vec<Receipt>,
+    /// Sessions whose clients may be told that they are there.
+    pub(crate) sessions: Vec<SessionKey>,
     /// Connections that are sent nothing before.
     pub(crate) corked: Vec<ConnectionKey>,
 }
@@ -157,6 +159,7 @@ impl Waiters {
             && self.forgotten.is_empty()
             && self.received.is_empty()
             && self.receipts.is_empty()
+            && self.sessions.is_empty()
             && self.corked.is_empty()
     }
 
@@ -169,6 +172,7 @@ impl Waiters {
         self.forgotten.append(&mut other.forgotten);
         self.received.append(&mut other.received);
         self.receipts.append(&mut other.receipts);
+        self.sessions.append(&mut other.sessions);
         self.corked.append(&mut other.corked);
     }
 }

@@ -6,7 +6,7 @@
 use nexum_simulation::crash::{Bug, Options, Tally, run};
 
 /// Seeds that failed once.
-const REGRESSIONS: [u64; 12] = [
+const REGRESSIONS: [u64; 14] = [
     1004,
     1099,
     3467,
@@ -14,8 +14,10 @@ const REGRESSIONS: [u64; 12] = [
     3981,
     4414,
     5950,
+    5992,
     6444,
     6499,
+    15_118,
     102_436,
     105_646,
     213_580_127_288_257,

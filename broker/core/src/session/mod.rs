@@ -86,6 +86,8 @@ pub(crate) struct Session {
     pub(crate) client_id: ClientId,
     /// What the store calls it, if it has anything of it.
     pub(crate) id: Option<SessionId>,
+    /// The store has it: its client may be told that it is there.
+    pub(crate) stored: bool,
     pub(crate) connection: Option<ConnectionKey>,
     /// How long it outlives its connection; 0 ends both together, `u32::MAX` is for ever.
     pub(crate) expiry_interval_seconds: u32,
@@ -148,6 +150,7 @@ impl Session {
             generation,
             client_id,
             id: None,
+            stored: false,
             connection: None,
             expiry_interval_seconds: 0,
             disconnected_at: Time::ZERO,
@@ -204,6 +207,16 @@ impl Session {
         self.queue
             .binary_search_by_key(&position, |delivery| delivery.position)
             .ok()
+    }
+
+    /// Takes the delivery at a position out of its exchange.
+    pub(crate) fn take_from_flight(&mut self, position: u64) -> Option<Delivery> {
+        let exchanges = self
+            .inflight
+            .extract(|exchange| exchange.position == position);
+        exchanges
+            .into_iter()
+            .find_map(|(_, exchange)| exchange.delivery)
     }
 
     /// When its will is due, while it has no connection.

@@ -192,14 +192,16 @@ impl Shard {
             return self.end_connection(key, cause, now);
         }
         let changes = self.journal.changes();
-        let begins =
-            admission.clean_start || !self.clients.contains_key(admission.client_id.as_str());
-        if begins && agreed.session_expiry_interval_seconds > 0 && self.journal.is_refusing() {
-            // A session that outlives its connection is a promise, too.
+        let existing = self.clients.get(admission.client_id.as_str()).copied();
+        let is_stored = existing.is_some_and(|session| self.sessions[session as usize].stored);
+        let begins = admission.clean_start || !is_stored;
+        let stays = agreed.session_expiry_interval_seconds > 0;
+        let discards = admission.clean_start && is_stored;
+        if self.journal.is_refusing() && (begins && stays || discards) {
+            // That a session outlives its connection is a promise, and so is that it is gone.
             let client_id = admission.client_id.as_str();
             return self.refuse(key, client_id, ReasonCode::QuotaExceeded, now);
         }
-        let existing = self.clients.get(admission.client_id.as_str()).copied();
         if let Some(session) = existing
             && let Some(old) = self.sessions[session as usize].connection
         {
@@ -262,6 +264,12 @@ impl Shard {
             }
         }
         self.record_session(session);
+        if self.sessions[session as usize].keeps().is_some()
+            && !self.sessions[session as usize].stored
+        {
+            let session = self.session_key(session);
+            self.journal.waiters().sessions.push(session);
+        }
         let connection = &mut self.connections[key.index as usize];
         connection.state = ConnectionState::Connected { session };
         connection.keep_alive_seconds = agreed.keep_alive_seconds;
@@ -282,7 +290,8 @@ impl Shard {
             .append_bytes(&mut self.pool, &self.encoded);
         if self.journal.changes() > changes && !self.journal.is_refusing() {
             self.cork(key);
-            self.connections[key.index as usize].connack = if session_present {
+            let is_stored = session_present && self.sessions[session as usize].stored;
+            self.connections[key.index as usize].connack = if is_stored {
                 CorkedConnAck::Resumed
             } else {
                 CorkedConnAck::Begun

@@ -302,6 +302,7 @@ impl Shard {
             forgotten,
             received,
             receipts,
+            sessions,
             corked,
         } = waiters;
         for delivery in deliveries {
@@ -327,6 +328,11 @@ impl Shard {
         }
         for receipt in receipts {
             self.settle(receipt, None, now);
+        }
+        for key in sessions {
+            if let Some(session) = self.session_by_key(key) {
+                session.stored = true;
+            }
         }
         for connection in corked {
             self.uncork(connection);

@@ -7,7 +7,7 @@ use nexum_types::{ClientId, SharedSubscription, Time, TopicFilter};
 use super::Shard;
 use crate::peer::{MemberKey, MemberTerms, PeerMessage};
 use crate::record::{
-    ExchangeRecord, MessageId, Restored, SessionId, SessionRecord, SubscriptionRecord,
+    ExchangeRecord, Key, MessageId, Restored, SessionId, SessionRecord, SubscriptionRecord,
 };
 use crate::session::{Awaiting, Delivery, DeliveryRecorded, Exchange, Received, Session};
 use crate::shared_subscription::WaitingMessage;
@@ -94,6 +94,7 @@ impl Shard {
         let generation = self.next_generation();
         let mut session = Session::new(client_id.clone(), generation);
         session.id = Some(id);
+        session.stored = true;
         session.expiry_interval_seconds = record.expiry_interval_seconds;
         // The end of the broker ended its connection, if it had one.
         session.disconnected_at = record.disconnected_at.unwrap_or(now);
@@ -218,27 +219,29 @@ impl Shard {
         };
         let state = &mut self.sessions[session as usize];
         state.next_position = state.next_position.max(record.position);
-        let waited = state
-            .place_in_queue(record.position)
-            .and_then(|place| state.queue.remove(place));
-        // If the delivery is gone its client has the message, and a store that was full took the
-        // deletion alone. Whoever remembers the identifier is told to forget it.
-        if record.released || waited.is_none() {
-            let exchange = Exchange {
-                position: record.position,
-                recorded: true,
-                ..Exchange::volatile(Awaiting::PubComp, None)
-            };
-            return state.inflight.restore(packet, exchange);
-        }
-        if let Some(delivery) = waited {
-            let exchange = Exchange {
-                position: record.position,
-                recorded: true,
-                ..Exchange::volatile(super::deliver::awaiting(delivery.qos), Some(delivery))
-            };
-            state.inflight.restore(packet, exchange);
-        }
+        let delivery = if record.released {
+            None
+        } else {
+            // It waited; or it has an identifier of an earlier time, when it was never sent.
+            let place = state.place_in_queue(record.position);
+            place
+                .and_then(|place| state.queue.remove(place))
+                .or_else(|| state.take_from_flight(record.position))
+        };
+        let exchange = match delivery {
+            Some(delivery) => {
+                Exchange::volatile(super::deliver::awaiting(delivery.qos), Some(delivery))
+            }
+            // If the delivery is gone its client has the message, and a store that was full took
+            // the deletion alone. Whoever remembers the identifier is told to forget it.
+            None => Exchange::volatile(Awaiting::PubComp, None),
+        };
+        let exchange = Exchange {
+            position: record.position,
+            recorded: true,
+            ..exchange
+        };
+        state.inflight.restore(packet, exchange);
     }
 
     /// What was in flight is sent again in the order in which it was sent first.
@@ -250,8 +253,25 @@ impl Shard {
         }
         exchanges.sort_by_key(|(_, exchange)| exchange.position);
         let last = exchanges.last().map(|(packet, _)| *packet);
-        for (packet, exchange) in exchanges {
-            state.inflight.restore(packet, exchange);
+        let first_waiting = state.queue.front().map(|delivery| delivery.position);
+        for (packet, mut exchange) in exchanges {
+            // Behind what waits nothing was sent: the store got its identifier, and not those of the
+            // ones before it.
+            if first_waiting.is_some_and(|first| exchange.position > first)
+                && let Some(delivery) = exchange.delivery.take()
+            {
+                let place = state
+                    .queue
+                    .partition_point(|it| it.position < delivery.position);
+                state.queue.insert(place, delivery);
+                if exchange.recorded
+                    && let Some(id) = state.id
+                {
+                    self.journal.delete(Key::Exchange(id, packet));
+                }
+            } else {
+                state.inflight.restore(packet, exchange);
+            }
         }
         if let Some(last) = last {
             state.inflight.begin_after(last);
