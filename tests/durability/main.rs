@@ -10,6 +10,7 @@ mod bounds;
 mod check_data;
 mod disk_full;
 mod exchanges;
+mod honest;
 mod levels;
 #[path = "../hostile/metrics.rs"]
 mod metrics;

@@ -6,7 +6,7 @@
 use nexum_simulation::crash::{Bug, Options, Tally, run};
 
 /// Seeds that failed once.
-const REGRESSIONS: [u64; 14] = [
+const REGRESSIONS: [u64; 15] = [
     1004,
     1099,
     3467,
@@ -18,6 +18,7 @@ const REGRESSIONS: [u64; 14] = [
     6444,
     6499,
     15_118,
+    38_021,
     102_436,
     105_646,
     213_580_127_288_257,

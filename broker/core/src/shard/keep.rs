@@ -314,8 +314,14 @@ impl Shard {
         {
             self.on_waiting_kept(group, position, now);
         }
-        for message in forgotten {
-            self.tell(message.owner(self.shards), PeerMessage::Forget { message });
+        if self.journal.is_refusing() {
+            // An earlier submission may have deleted what names them, too, and was not taken.
+            self.journal.waiters().forgotten.extend(forgotten);
+        } else {
+            for message in forgotten {
+                let owner = message.owner(self.shards);
+                self.tell(owner, PeerMessage::Forget { message });
+            }
         }
         for (session, packet_identifier) in gates {
             self.open_gate(session, packet_identifier, now);
