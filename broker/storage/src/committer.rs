@@ -40,7 +40,8 @@ pub enum StoreEvent {
     Reopened,
     /// The log could not be reopened. It is tried again.
     ReopenFailed(String),
-    /// There was no room for a batch.
+    /// There was no room for a batch, or at the start none for the reserve: only deletions are taken
+    /// until there is some.
     Full,
     /// A checkpoint was not made. It is tried again.
     CheckpointFailed(String),
@@ -53,7 +54,8 @@ pub struct ThreadOptions {
     pub queue_submissions: usize,
     /// …and their bytes. One that is larger waits alone.
     pub queue_bytes: usize,
-    /// How long to leave a failed log or checkpoint alone before it is tried again.
+    /// How long to leave a failed log or checkpoint, or a reserve that has no room, alone before it
+    /// is tried again.
     pub retry_after: Duration,
 }
 
@@ -160,6 +162,7 @@ impl StoreThread {
             events,
             job_is_out: false,
             retry_at: None,
+            reserve_at: None,
             round: Vec::new(),
         };
         let thread = thread::Builder::new()
@@ -325,6 +328,8 @@ struct Committer {
     job_is_out: bool,
     /// When what has failed is tried again.
     retry_at: Option<Instant>,
+    /// When a missing reserve is tried again.
+    reserve_at: Option<Instant>,
     /// The answers of the present batch.
     round: Vec<(Arc<dyn Listener>, u64, Outcome)>,
 }
@@ -337,7 +342,11 @@ enum Outcome {
 impl Committer {
     fn run(mut self) -> Result<(), CommitError> {
         let _end = End(Arc::clone(&self.queue));
+        if self.store.lacks_reserve() {
+            (self.events)(StoreEvent::Full);
+        }
         loop {
+            self.keep_reserve();
             let waiting = self.wait();
             if let Some(done) = waiting.checkpoint {
                 self.job_is_out = false;
@@ -376,7 +385,7 @@ impl Committer {
             {
                 break;
             }
-            let Some(retry_at) = self.retry_at else {
+            let Some(retry_at) = self.retry_at.into_iter().chain(self.reserve_at).min() else {
                 waiting = self
                     .queue
                     .filled
@@ -485,6 +494,19 @@ impl Committer {
                 self.retry_later();
                 (self.events)(StoreEvent::CheckpointFailed(error.to_string()));
             }
+        }
+    }
+
+    /// Tries from time to time, where the reserve is missing, whether others have made room.
+    fn keep_reserve(&mut self) {
+        if self.reserve_at.is_some_and(|at| at <= Instant::now()) {
+            self.store.keep_reserve();
+            self.reserve_at = None;
+        }
+        if !self.store.lacks_reserve() {
+            self.reserve_at = None;
+        } else if self.reserve_at.is_none() {
+            self.reserve_at = Some(Instant::now() + self.queue.options.retry_after);
         }
     }
 

@@ -132,7 +132,8 @@ pub enum Refusal {
     /// A write or a sync has failed, and nothing is promised until the log was reopened. Whether
     /// the changes will be there after a crash is not known; after a reopening they are not.
     Failed(Arc<str>),
-    /// There is no room. Changes that only delete are still taken.
+    /// There is no room: the disk or the budget is used up, or the reserve is missing. Changes that
+    /// only delete are still taken.
     Full,
     /// The tables are behind, and memory for what they have not taken is used up. Changes that only
     /// delete are still taken.

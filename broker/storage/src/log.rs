@@ -16,11 +16,13 @@ use crate::segment::{self, SegmentHeader, segment_name};
 pub(crate) struct Log {
     pub(crate) disk: Arc<dyn Disk>,
     pub(crate) options: LogOptions,
-    /// The last one is written to.
+    /// The last one is written to. There is none only while a reopening goes wrong.
     pub(crate) segments: VecDeque<Segment>,
     pub(crate) file: Arc<dyn DiskFile>,
     /// The number of the next batch.
     pub(crate) next: u64,
+    /// Whether the next batch begins a segment, if there is room for one.
+    pub(crate) ends_segment: bool,
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -78,15 +80,19 @@ impl Log {
             segments,
             file,
             next,
+            ends_segment: false,
         })
     }
 
     /// Writes a batch and syncs it. Returns its number.
     pub(crate) fn append(&mut self, batch: &mut BatchBuffer) -> Result<u64, AppendError> {
         let bytes = batch.len() as u64;
-        let end = self.segment().end;
-        if end > segment::HEADER_BYTES as u64 && end + bytes > self.options.segment_bytes {
-            self.roll()?;
+        let is_too_long = self.segment().end + bytes > self.options.segment_bytes;
+        if self.segment_has_batches() && (is_too_long || self.ends_segment) {
+            match self.roll() {
+                Err(AppendError::Full) if !is_too_long => {}
+                other => other?,
+            }
         }
         let end = self.segment().end;
         let sealed = batch.seal(Seal::new(self.options.identity), self.next);
@@ -108,9 +114,31 @@ impl Log {
         Ok(number)
     }
 
+    /// Has the next batch begin a segment, so that those until now can be removed when they are in
+    /// the tables.
+    pub(crate) fn end_segment(&mut self) {
+        self.ends_segment = self.segment_has_batches();
+    }
+
+    /// Goes on in a new segment if nothing is behind `position`, which is in the tables, so that
+    /// [`truncate`](Log::truncate) can remove all that was written.
+    pub(crate) fn end_at(&mut self, position: u64) {
+        if self.last() == position && self.segment_has_batches() {
+            // If it cannot be begun, perhaps a part of it is there: then the next batch begins it,
+            // or has it removed durably, before the log grows on.
+            self.ends_segment = true;
+            let _by_the_next_batch = self.roll();
+        }
+    }
+
     /// All segments, in bytes.
     pub(crate) fn bytes(&self) -> u64 {
         self.segments.iter().map(|segment| segment.end).sum()
+    }
+
+    /// Whether there is no batch in it, of which some may be in the tables.
+    pub(crate) fn is_empty(&self) -> bool {
+        self.segments.len() <= 1 && !self.segment_has_batches()
     }
 
     /// The last batch there is.
@@ -142,18 +170,22 @@ impl Log {
         if expected != self.next.max(position + 1) {
             return Err(VerifyError::Lost);
         }
-        self.file = self.disk.open(&segment_name(self.segment().first))?;
-        self.cut()?;
+        if let Some(segment) = self.segments.back() {
+            self.file = self.disk.open(&segment_name(segment.first))?;
+            self.cut()?;
+        }
         self.go_on()?;
         Ok(())
     }
 
     /// Goes on in a new segment.
     pub(crate) fn go_on(&mut self) -> io::Result<()> {
-        let (segment, file) = begin_segment(&*self.disk, self.options, self.next)?;
+        // An empty one of that name is gone even if this fails.
         self.segments.retain(|other| other.first != self.next);
+        let (segment, file) = begin_segment(&*self.disk, self.options, self.next)?;
         self.segments.push_back(segment);
         self.file = file;
+        self.ends_segment = false;
         Ok(())
     }
 
@@ -188,6 +220,12 @@ impl Log {
         self.segments.back().expect("a log has a segment")
     }
 
+    fn segment_has_batches(&self) -> bool {
+        self.segments
+            .back()
+            .is_some_and(|segment| segment.end > segment::HEADER_BYTES as u64)
+    }
+
     fn segment_mut(&mut self) -> &mut Segment {
         self.segments.back_mut().expect("a log has a segment")
     }
@@ -206,6 +244,7 @@ impl Log {
             Ok(()) => Ok(()),
             Err(error) if is_full(&error) => {
                 self.take_back(self.next).map_err(AppendError::Broken)?;
+                self.ends_segment = false;
                 Err(AppendError::Full)
             }
             Err(error) => Err(AppendError::Broken(error)),

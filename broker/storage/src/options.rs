@@ -22,14 +22,16 @@ pub struct Options {
     /// Memory for changes that are not in the tables; beyond it a checkpoint is due. While one is
     /// under way so much may gather again.
     pub overlay_bytes: usize,
-    /// A checkpoint is due, too, when the log has grown so much since the last.
+    /// A checkpoint is due, too, when the log has grown so much since the last, or a quarter of
+    /// `disk_budget_bytes`.
     pub checkpoint_log_bytes: u64,
     /// Largest batch, and so the largest submission.
     pub maximum_batch_bytes: usize,
     /// Memory for pages of the tables.
     pub table_cache_bytes: usize,
     /// A file that is there to be removed when the disk is full, so that deletions can be logged
-    /// and a checkpoint made. 0 is none.
+    /// and a checkpoint made. While it is missing, because it was removed or there is not twice
+    /// its room, only deletions are taken. 0 is none, and nothing is refused for it.
     pub reserve_bytes: u64,
     /// What the log and all keys and values in the tables may have together; beyond it only
     /// deletions are taken. The file of the tables is larger than what is in it, after a fast fill

@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use nexum_storage::{
     Answer, Changes, DirectoryError, Failure, Fault, Listener, Operation, Options, RealDisk,
-    SimulatedDisk, Store, StoreEvent, StoreThread, TableId, ThreadOptions,
+    Refusal, SimulatedDisk, Store, StoreEvent, StoreThread, Submitter, TableId, ThreadOptions,
 };
 
 const TABLE: TableId = TableId(1);
@@ -183,5 +183,98 @@ fn nothing_is_refused_for_slow_tables() {
     }
     let (statistics, _) = store.statistics().expect("it runs");
     assert!(statistics.checkpoints > 1);
+    store.close().expect("it works");
+}
+
+fn delete(key: &[u8]) -> Changes {
+    let mut changes = Changes::new();
+    changes.delete(TABLE, key);
+    changes
+}
+
+#[test]
+fn after_a_full_disk_it_takes_puts_again_by_itself() {
+    let disk = SimulatedDisk::new(1);
+    let options = Options {
+        reserve_bytes: 2 << 20,
+        ..options()
+    };
+    let (store, _) = Store::open(disk.mount(), options.clone()).expect("it is new");
+    let thread_options = ThreadOptions {
+        retry_after: Duration::from_millis(1),
+        ..ThreadOptions::default()
+    };
+    let start = |store| {
+        let (events, happened) = channel();
+        // Nobody waits for what happens at the end.
+        let tell = Box::new(move |event| drop(events.send(event)));
+        let store = StoreThread::start(store, thread_options, tell).expect("threads");
+        (store, happened)
+    };
+    let (store, happened) = start(store);
+    let (listener, answers) = listener();
+    let submitter = store.submitter(Arc::clone(&listener));
+    let answer = |submitter: &Submitter, changes| {
+        submitter.submit(1, changes).expect("it is open");
+        answers.recv().expect("an answer").result
+    };
+    assert_eq!(answer(&submitter, put(b"a")), Ok(()));
+    disk.set_room(disk.used_bytes() + 10);
+    assert_eq!(answer(&submitter, put(b"b")), Err(Refusal::Full));
+    assert_eq!(happened.recv(), Ok(StoreEvent::Full));
+    for _ in 0..100 {
+        assert_eq!(answer(&submitter, put(b"b")), Err(Refusal::Full));
+        assert_eq!(answer(&submitter, delete(b"c")), Ok(()));
+    }
+    store.close().expect("it works");
+    disk.kill();
+
+    let (store, _) = Store::open(disk.mount(), options).expect("it opens");
+    let (store, happened) = start(store);
+    assert_eq!(happened.recv(), Ok(StoreEvent::Full), "it says so");
+    let submitter = store.submitter(listener);
+    assert_eq!(answer(&submitter, put(b"b")), Err(Refusal::Full));
+    assert_eq!(answer(&submitter, delete(b"a")), Ok(()));
+    disk.set_room(u64::MAX);
+    // Nothing but time brings the reserve back.
+    while answer(&submitter, put(b"b")) != Ok(()) {
+        thread::yield_now();
+    }
+    store.close().expect("it works");
+}
+
+#[test]
+fn a_drained_store_takes_puts_again_by_itself() {
+    let disk = SimulatedDisk::new(1);
+    let options = Options {
+        disk_budget_bytes: Some(20_000),
+        ..Options::default()
+    };
+    let (store, _) = Store::open(disk.mount(), options).expect("it is new");
+    let store =
+        StoreThread::start(store, ThreadOptions::default(), Box::new(drop)).expect("threads");
+    let (listener, answers) = listener();
+    let submitter = store.submitter(listener);
+    let answer = |changes| {
+        submitter.submit(1, changes).expect("it is open");
+        answers.recv().expect("an answer").result
+    };
+    let large = |number: u8| {
+        let mut changes = Changes::new();
+        changes.put(TABLE, &[number], &[number; 1600]);
+        changes
+    };
+    // Together they are more than the budget, one round alone is not.
+    for _ in 0..20 {
+        for number in 0..8 {
+            // Until a checkpoint that is due is finished.
+            while answer(large(number)) != Ok(()) {
+                thread::yield_now();
+            }
+        }
+        for number in 0..8 {
+            assert_eq!(answer(delete(&[number])), Ok(()));
+        }
+    }
     store.close().expect("it works");
 }

@@ -56,15 +56,27 @@ impl CheckpointJob {
 }
 
 impl Store {
-    /// Whether so much has gathered that a checkpoint should be made, or one has failed.
+    /// Whether so much has gathered that a checkpoint should be made, or one has failed, or what
+    /// adds is refused for want of room and a checkpoint may make some.
     pub fn checkpoint_is_due(&self) -> bool {
-        if self.log.is_none() || self.job_is_out {
+        let Some(log) = &self.log else {
+            return false;
+        };
+        if self.job_is_out {
             return false;
         }
+        let has_grown = log.last() > self.checkpoint.position;
         let layers = self.view().layers;
         layers.frozen.is_some()
             || layers.active.bytes() > self.options.overlay_bytes
-            || self.log_bytes_since_freeze > self.options.checkpoint_log_bytes
+            || has_grown && self.log_bytes_since_freeze > self.checkpoint_log_bytes()
+            || !log.is_empty() && (self.over_budget_at.is_some() || self.lacks_reserve)
+    }
+
+    /// A log of which much is of what is deleted already should not use up the budget.
+    fn checkpoint_log_bytes(&self) -> u64 {
+        let budget = self.options.disk_budget_bytes.unwrap_or(u64::MAX);
+        self.options.checkpoint_log_bytes.min(budget / 4)
     }
 
     /// Begins a checkpoint of all that is committed, or again the one that failed. There is none if
@@ -80,10 +92,16 @@ impl Store {
             return Ok(None);
         }
         let last = log.last();
+        if self.lacks_reserve {
+            self.keep_reserve();
+        }
         self.open_tables()?;
         let mut layers = Store::write_layers(&self.layers);
         if layers.frozen.is_none() {
             if last == self.checkpoint.position {
+                drop(layers);
+                // Where a segment could not be begun or removed, it is tried again.
+                self.shorten_log();
                 return Ok(None);
             }
             layers.frozen = Some(Arc::new(std::mem::take(&mut layers.active)));
@@ -93,15 +111,23 @@ impl Store {
         let (Some(frozen), Below::Tables(tables)) = (&layers.frozen, &layers.tables) else {
             return Ok(None);
         };
-        self.job_is_out = true;
-        Ok(Some(CheckpointJob {
+        let job = CheckpointJob {
             tables: Arc::clone(tables),
             overlay: Arc::clone(frozen),
             checkpoint: Checkpoint {
                 position: self.frozen_position,
                 ..self.checkpoint
             },
-        }))
+        };
+        drop(layers);
+        self.job_is_out = true;
+        if last == self.frozen_position
+            && self.room_is_short()
+            && let Some(log) = &mut self.log
+        {
+            log.end_segment();
+        }
+        Ok(Some(job))
     }
 
     /// Takes what a checkpoint came to. If it was made, the segments of the log go that have nothing
@@ -121,10 +147,7 @@ impl Store {
                 self.statistics
                     .checkpoint_millis
                     .record_duration(took, Duration::from_millis(1));
-                if let Some(log) = &mut self.log {
-                    // A segment that stays is tried again after the next checkpoint.
-                    let _stays = log.truncate(checkpoint.position);
-                }
+                self.shorten_log();
                 self.keep_reserve();
                 Ok(())
             }
@@ -151,6 +174,26 @@ impl Store {
             Some(job) => self.finish_checkpoint(job.run()),
             None => Ok(()),
         }
+    }
+
+    /// Removes of the log what is in the tables.
+    pub(super) fn shorten_log(&mut self) {
+        // While the log has failed, what it is like is not known.
+        let ends = self.room_is_short() && self.failure.is_none();
+        let position = self.checkpoint.position;
+        if let Some(log) = &mut self.log {
+            if ends {
+                log.end_at(position);
+            }
+            // A segment that stays is tried again with the next checkpoint.
+            let _stays = log.truncate(position);
+        }
+    }
+
+    /// Whether the last segment, too, has to go when it is in the tables. Otherwise it goes on, for
+    /// a segment costs two syncs.
+    fn room_is_short(&self) -> bool {
+        self.options.disk_budget_bytes.is_some() || self.lacks_reserve
     }
 
     fn open_tables(&mut self) -> Result<(), CheckpointError> {

@@ -11,7 +11,7 @@ use std::time::{Duration, Instant};
 use crate::batch::{BatchBuffer, for_each_submission};
 use crate::changes::{Changes, split_change};
 use crate::disk::Disk;
-use crate::error::{CommitError, Refusal, ReopenError};
+use crate::error::{CommitError, Refusal, ReopenError, is_full};
 use crate::log::{AppendError, Log, VerifyError};
 use crate::options::Options;
 use crate::overlay::Overlay;
@@ -66,6 +66,11 @@ pub struct Store {
     job_is_out: bool,
     /// What went into the log since the last overlay was frozen.
     log_bytes_since_freeze: u64,
+    /// The last batch when what adds was refused for the budget, until some is taken after a
+    /// checkpoint of that batch.
+    over_budget_at: Option<u64>,
+    /// Whether there should be a reserve and is none.
+    lacks_reserve: bool,
     statistics: Statistics,
 }
 
@@ -120,12 +125,19 @@ impl Store {
             return Err(Refusal::TooLarge);
         }
         if !changes.only_deletes() {
+            // What adds would take the room that deletions and a checkpoint need.
+            if self.lacks_reserve {
+                return Err(Refusal::Full);
+            }
             if self.is_over_budget(changes.encoded_bytes()) {
+                self.over_budget_at = self.log.as_ref().map(Log::last);
                 return Err(Refusal::Full);
             }
             if self.is_behind() {
                 return Err(Refusal::Behind);
             }
+            let position = self.checkpoint.position;
+            self.over_budget_at = self.over_budget_at.filter(|last| *last > position);
         }
         let ticket = Ticket(self.next_ticket);
         self.next_ticket += 1;
@@ -183,6 +195,9 @@ impl Store {
                 self.statistics
                     .commit_micros
                     .record_duration(begun.elapsed(), Duration::from_micros(1));
+                if self.lacks_reserve {
+                    self.keep_reserve();
+                }
             }
             Err(_) => self.statistics.failed_commits += 1,
         }
@@ -224,10 +239,16 @@ impl Store {
         };
         match log.reopen(self.checkpoint.position) {
             Ok(()) => {}
-            Err(VerifyError::Io(error)) => return Err(ReopenError::Io(error)),
+            Err(VerifyError::Io(error)) => {
+                if is_full(&error) {
+                    self.release_reserve();
+                }
+                return Err(ReopenError::Io(error));
+            }
             Err(VerifyError::Lost) => self.rescue()?,
         }
         self.failure = None;
+        self.shorten_log();
         self.keep_reserve();
         Ok(())
     }

@@ -4,10 +4,10 @@ use std::fmt;
 use std::io;
 use std::sync::{Arc, RwLock};
 
-use super::Store;
+use super::{Store, reserve};
 use crate::batch::{Batch, BatchBuffer};
 use crate::disk::Disk;
-use crate::error::{OpenError, ReadError};
+use crate::error::{OpenError, ReadError, is_full};
 use crate::log::{Log, LogOptions};
 use crate::options::{Durability, Options};
 use crate::recovery::{self, Damage, Progress, Replay, Replayed, TornTail};
@@ -93,32 +93,49 @@ impl Store {
         if options.durability == Durability::Memory {
             return Ok((Store::in_memory(options), Report::default()));
         }
+        match Store::open_once(&disk, &options, progress) {
+            // What the start needs is in the reserve, if that is there.
+            Err(OpenError::Io { error, .. })
+                if is_full(&error) && disk.remove(reserve::FILE).is_ok() =>
+            {
+                Store::open_once(&disk, &options, progress)
+            }
+            other => other,
+        }
+    }
+
+    fn open_once(
+        disk: &Arc<dyn Disk>,
+        options: &Options,
+        progress: &mut dyn FnMut(Progress),
+    ) -> Result<(Store, Report), OpenError> {
         let mut report = Report::default();
-        let (tables, checkpoint) = open_tables(&*disk, &options, &mut report)?;
+        let (tables, checkpoint) = open_tables(&**disk, options, &mut report)?;
         report.checkpoint = checkpoint.position;
         let tables = Below::Tables(Arc::new(tables));
-        let mut store = Store::build(Some(Arc::clone(&disk)), options, tables, checkpoint);
+        let mut store = Store::build(Some(Arc::clone(disk)), options.clone(), tables, checkpoint);
         let replay = Replay {
-            disk: &*disk,
+            disk: &**disk,
             identity: checkpoint.identity,
             position: checkpoint.position,
             salvage: store.options.salvage,
             quarantine: true,
         };
         let replayed = replay.run(|batch| store.replay(batch), progress)?;
-        recovery::mend(&*disk, &replayed).map_err(OpenError::io("the log"))?;
+        recovery::mend(&**disk, &replayed).map_err(OpenError::io("the log"))?;
         report.last = replayed.last;
         report.batches = replayed.batches;
         report.submissions = replayed.submissions;
         report.log_bytes = replayed.bytes;
         report.torn.clone_from(&replayed.torn);
         report.damage.clone_from(&replayed.damage);
-        store.begin_log(&disk, replayed)?;
+        store.begin_log(disk, replayed)?;
         if !report.damage.is_empty() {
             // So that what is damaged is not read again. If there is no checkpoint now, it is told
             // again at the next start.
             let _read_again = store.make_checkpoint();
         }
+        store.shorten_log();
         store.keep_reserve();
         Ok((store, report))
     }
@@ -168,6 +185,8 @@ impl Store {
             frozen_position: checkpoint.position,
             job_is_out: false,
             log_bytes_since_freeze: 0,
+            over_budget_at: None,
+            lacks_reserve: false,
             statistics: Statistics::default(),
         }
     }
@@ -211,6 +230,7 @@ impl Store {
                     file: disk.open(&name).map_err(OpenError::io(name))?,
                     segments: replayed.segments,
                     next,
+                    ends_segment: false,
                 }
             }
             _ => Log::begin(Arc::clone(disk), options, replayed.segments, next)

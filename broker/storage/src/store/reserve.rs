@@ -1,5 +1,6 @@
 //! A file that is there to be removed: room for deletions and a checkpoint on a disk that is full.
-//! Whether it is there is never a reason to fail.
+//! While it is not there only deletions are taken, for what adds would use up the room that they
+//! need. Whether it is there is never a reason to fail.
 
 use std::io;
 
@@ -10,20 +11,33 @@ pub(crate) const FILE: &str = "reserve";
 const PIECE: u64 = 1 << 20;
 
 impl Store {
-    /// Makes the reserve if there is room.
-    pub(super) fn keep_reserve(&self) {
+    /// Whether the reserve is missing, and so what adds is refused. After a while
+    /// [`keep_reserve`](Store::keep_reserve) should be tried again.
+    pub fn lacks_reserve(&self) -> bool {
+        self.lacks_reserve
+    }
+
+    /// Makes the reserve if there is room: after that what adds is taken again. The store tries it
+    /// itself before and after checkpoints and after deletions; others may make room at any time.
+    pub fn keep_reserve(&mut self) {
+        if self.lacks_reserve && self.view().layers.frozen.is_some() {
+            // The reserve was released for this checkpoint: it gets the room first.
+            return;
+        }
         if let Some(disk) = &self.disk {
-            let bytes = self.options.reserve_bytes;
-            if fill(&**disk, bytes).is_err() {
+            let made = fill(&**disk, self.options.reserve_bytes);
+            self.lacks_reserve = false;
+            if made.is_err() {
                 // Half a reserve is in the way.
                 self.release_reserve();
             }
         }
     }
 
-    pub(super) fn release_reserve(&self) {
+    pub(super) fn release_reserve(&mut self) {
         if let Some(disk) = &self.disk {
             let _not_there = disk.remove(FILE);
+            self.lacks_reserve = self.options.reserve_bytes > 0;
         }
     }
 }

@@ -82,13 +82,16 @@ pub(crate) struct World {
     promised: usize,
     /// What all of it comes to.
     current: Model,
+    /// With a budget, which is not reached, checkpoints end segments.
+    disk_budget_bytes: Option<u64>,
     pub(crate) tally: Tally,
 }
 
 type Verdict<T> = Result<T, String>;
 
-fn options() -> Options {
+fn options(disk_budget_bytes: Option<u64>) -> Options {
     Options {
+        disk_budget_bytes,
         segment_bytes: 6000,
         overlay_bytes: 6000,
         checkpoint_log_bytes: 20_000,
@@ -144,8 +147,11 @@ impl World {
             Planted::ForgetDirectorySyncs => disk.fail(forget(Operation::SyncDirectory, "")),
             Planted::Nothing | Planted::PromiseEarly => {}
         }
+        // Not drawn, so that the other seeds stay what they were.
+        let disk_budget_bytes = seed.is_multiple_of(4).then_some(1 << 20);
         World {
             disk,
+            disk_budget_bytes,
             random,
             planted,
             history: Vec::new(),
@@ -171,7 +177,7 @@ impl World {
             if self.random.percent(40) {
                 self.disk.crash_at(self.random.below(40));
             }
-            let opened = Store::open(self.disk.mount(), options());
+            let opened = Store::open(self.disk.mount(), options(self.disk_budget_bytes));
             if self.disk.is_off() {
                 self.crash();
                 drop(opened);
@@ -187,7 +193,7 @@ impl World {
         }
         // Without further crashes, so that it comes to an end.
         self.crash();
-        let (store, _) = Store::open(self.disk.mount(), options())
+        let (store, _) = Store::open(self.disk.mount(), options(self.disk_budget_bytes))
             .map_err(|error| format!("cannot be opened: {error}"))?;
         self.judge_start(&store)?;
         Ok(store)
