@@ -6,7 +6,7 @@
 use nexum_simulation::crash::{Bug, Options, Tally, run};
 
 /// Seeds that failed once.
-const REGRESSIONS: [u64; 15] = [
+const REGRESSIONS: [u64; 16] = [
     1004,
     1099,
     3467,
@@ -19,6 +19,7 @@ const REGRESSIONS: [u64; 15] = [
     6499,
     15_118,
     38_021,
+    82_570,
     102_436,
     105_646,
     213_580_127_288_257,

@@ -253,7 +253,9 @@ impl Shard {
         }
         exchanges.sort_by_key(|(_, exchange)| exchange.position);
         let last = exchanges.last().map(|(packet, _)| *packet);
-        let first_waiting = state.queue.front().map(|delivery| delivery.position);
+        // Those of groups may have been in flight: their exchange ends when their member leaves.
+        let mut plain = state.queue.iter().filter(|it| it.group.is_none());
+        let first_waiting = plain.next().map(|delivery| delivery.position);
         for (packet, mut exchange) in exchanges {
             // Behind what waits nothing was sent: the store got its identifier, and not those of the
             // ones before it.
