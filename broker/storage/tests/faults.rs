@@ -379,6 +379,44 @@ fn without_the_reserve_nothing_uses_up_the_room_of_deletions() {
     assert!(put(&mut store, 100));
 }
 
+fn fails_once(operation: Operation, name_ends: &'static str, failure: Failure) -> Fault {
+    Fault {
+        operation: Some(operation),
+        name_ends,
+        after: 0,
+        times: 1,
+        failure,
+    }
+}
+
+#[test]
+fn the_room_of_the_reserve_is_first_for_the_checkpoint_that_it_was_released_for() {
+    let disk = SimulatedDisk::new(1);
+    let (mut store, _) = Store::open(disk.mount(), options()).expect("it is new");
+    assert!(put(&mut store, 1));
+    disk.fail(fails_once(Operation::Write, "", Failure::NoSpace));
+    let error = store.make_checkpoint().expect_err("there is no room");
+    assert!(error.is_full());
+    store.keep_reserve();
+    assert!(store.lacks_reserve() && store.checkpoint_is_due());
+    store.make_checkpoint().expect("the fault is over");
+    assert!(!store.lacks_reserve() && put(&mut store, 2));
+}
+
+#[test]
+fn a_reopening_without_room_has_that_of_the_reserve() {
+    let disk = SimulatedDisk::new(1);
+    let (mut store, _) = Store::open(disk.mount(), options()).expect("it is new");
+    assert!(put(&mut store, 1));
+    disk.fail(fails_once(Operation::Sync, ".log", Failure::Broken));
+    assert!(!put(&mut store, 2), "its sync fails");
+    disk.fail(fails_once(Operation::Create, ".log", Failure::NoSpace));
+    store.reopen().expect_err("there is no room for a segment");
+    assert!(store.lacks_reserve());
+    store.reopen().expect("there is room");
+    assert!(!store.lacks_reserve() && put(&mut store, 3) && has(&store, 1));
+}
+
 #[test]
 fn a_start_without_room_for_the_reserve_takes_deletions() {
     let disk = SimulatedDisk::new(1);

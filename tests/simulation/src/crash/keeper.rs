@@ -110,6 +110,7 @@ impl World {
             round.push((shard, submission.sequence, outcome));
         }
         let result = store.commit();
+        let lacks_reserve = store.lacks_reserve();
         self.tally.commits += 1;
         self.history
             .note(self.now, || format!("commit: {result:?}"));
@@ -123,7 +124,7 @@ impl World {
         if !self.planted.is(Bug::AnswerBeforeCommit) {
             self.answer(answers);
         }
-        if matches!(result, Err(CommitError::Failed { .. })) {
+        if lacks_reserve || matches!(result, Err(CommitError::Failed { .. })) {
             self.retry_later();
         }
         self.begin_checkpoint();
@@ -156,19 +157,21 @@ impl World {
         }
     }
 
-    /// A store that has failed is opened again.
+    /// A store that has failed is opened again, and one that is short of room looks for some.
     pub(super) fn retry(&mut self) {
         self.keeper.retry_is_due = false;
         let Some(store) = &mut self.keeper.store else {
             return;
         };
         let result = store.reopen();
+        store.keep_reserve();
+        let lacks_reserve = store.lacks_reserve();
         self.history
             .note(self.now, || format!("reopen: {result:?}"));
         if self.keeper.disk.is_off() {
             return self.crash(true);
         }
-        if result.is_err() {
+        if lacks_reserve || result.is_err() {
             self.retry_later();
         }
     }
