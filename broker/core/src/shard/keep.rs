@@ -256,12 +256,12 @@ impl Shard {
             None => {
                 self.on_kept(submitted.waiters, now);
                 self.journal.note_kept(stored.sequence);
-                let adds = submitted
-                    .changes
-                    .iter()
-                    .any(|change| matches!(change, Change::Put(..)));
-                // A full store takes deletions: that tells nothing.
-                if self.told_of_refusal && adds && !self.journal.is_refusing() {
+                let mut changes = submitted.changes.iter();
+                if self.told_of_refusal
+                    && !self.journal.is_refusing()
+                    // A full store takes deletions: that tells nothing.
+                    && changes.any(|change| matches!(change, Change::Put(..)))
+                {
                     self.told_of_refusal = false;
                     self.event(Event::StoreRecovered);
                 }

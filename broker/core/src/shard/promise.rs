@@ -169,6 +169,8 @@ impl Shard {
             return published;
         };
         if !is_kept {
+            // What had to make room is gone all the same.
+            self.journal.append(part);
             self.promises.remove(id as usize);
             return published;
         }
