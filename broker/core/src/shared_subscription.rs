@@ -179,6 +179,11 @@ impl SharedSubscriptions {
         Some(waiting)
     }
 
+    /// Those in which messages wait.
+    pub(crate) fn backlogged(&self) -> Vec<GroupId> {
+        self.backlogged.iter().copied().collect()
+    }
+
     /// Those of `groups` in which messages wait.
     pub(crate) fn backlogged_among(&self, groups: &BTreeSet<GroupId>) -> Vec<GroupId> {
         let (few, many) = if self.backlogged.len() < groups.len() {

@@ -6,7 +6,7 @@
 use nexum_simulation::crash::{Bug, Options, Tally, run};
 
 /// Seeds that failed once.
-const REGRESSIONS: [u64; 16] = [
+const REGRESSIONS: [u64; 18] = [
     1004,
     1099,
     3467,
@@ -20,6 +20,8 @@ const REGRESSIONS: [u64; 16] = [
     15_118,
     38_021,
     82_570,
+    180_813,
+    184_378,
     102_436,
     105_646,
     213_580_127_288_257,

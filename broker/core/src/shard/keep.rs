@@ -502,10 +502,15 @@ impl Shard {
                 .connection(connection)
                 .and_then(|connection| connection.owed_at(sequence))
                 .is_none_or(|owed| owed.kind != AcknowledgementKind::PubComp),
-            Receipt::Promise(id) => self
-                .promises
-                .get(id as usize)
-                .is_some_and(|promise| matches!(promise.then, Then::Answer(..) | Then::Commit(_))),
+            Receipt::Promise(id) => self.promises.get(id as usize).is_some_and(|promise| {
+                matches!(
+                    promise.then,
+                    Then::Answer {
+                        revocable: true,
+                        ..
+                    } | Then::Commit(_)
+                )
+            }),
         }
     }
 

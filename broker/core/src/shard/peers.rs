@@ -364,7 +364,11 @@ impl Shard {
                 self.hand_over(from, receipt, part, publication.refused);
             }
             Some((receipt, false)) => {
-                let answer = self.promise(Then::Answer(from, receipt));
+                let answer = self.promise(Then::Answer {
+                    to: from,
+                    receipt,
+                    revocable: publication.source.is_some(),
+                });
                 publication.receipt = Some(answer);
                 if !is_expired {
                     self.route(publication, now);
@@ -412,9 +416,13 @@ impl Shard {
             };
             return self.tell(home, back);
         };
-        let answer = assigned
-            .receipt
-            .map(|receipt| self.promise(Then::Answer(home, receipt)));
+        let answer = assigned.receipt.map(|receipt| {
+            self.promise(Then::Answer {
+                to: home,
+                receipt,
+                revocable: source.is_some(),
+            })
+        });
         let mut publication = assigned.publication(source, answer);
         if self.drop_if_expired(&assigned.message, now) {
             self.settle_at_home(id, member);

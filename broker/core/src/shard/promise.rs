@@ -21,7 +21,12 @@ pub(super) struct Promise {
 #[derive(Debug)]
 pub(super) enum Then {
     /// Another shard is told.
-    Answer(ShardId, Receipt),
+    Answer {
+        to: ShardId,
+        receipt: Receipt,
+        /// It has a publisher to tell, if it is not kept.
+        revocable: bool,
+    },
     /// What this shard and others have of a publication is committed.
     Commit(Box<Joint>),
     /// The will of a session is published: its record is not needed any more.
@@ -96,7 +101,7 @@ impl Shard {
     fn fulfil(&mut self, id: u32, now: Time) {
         let Promise { refused, then, .. } = self.promises.remove(id as usize);
         match then {
-            Then::Answer(to, receipt) => self.tell(
+            Then::Answer { to, receipt, .. } => self.tell(
                 to,
                 PeerMessage::Kept {
                     receipt,
@@ -131,7 +136,8 @@ impl Shard {
                     .session_ids
                     .get(&session)
                     .is_some_and(|index| self.sessions[*index as usize].will.is_some());
-                if !has_another {
+                // A will that somebody could not keep is published again after a restart.
+                if !has_another && refused.is_none() {
                     self.journal.delete(Key::Will(session));
                 }
             }

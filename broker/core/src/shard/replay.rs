@@ -119,7 +119,11 @@ impl Shard {
         let Some(receipt) = receipt else {
             return;
         };
-        let answer = self.promise(Then::Answer(from, receipt));
+        let answer = self.promise(Then::Answer {
+            to: from,
+            receipt,
+            revocable: true,
+        });
         let waits = self.journal.changes() > changes;
         if waits {
             self.journal.waiters().receipts.push(answer);

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use nexum_types::{ClientId, SharedSubscription, Time, TopicFilter};
 
 use super::Shard;
+use super::timers::Timer;
 use crate::peer::{MemberKey, MemberTerms, PeerMessage};
 use crate::record::{
     ExchangeRecord, Key, MessageId, Restored, SessionId, SessionRecord, SubscriptionRecord,
@@ -72,6 +73,7 @@ impl Shard {
         };
         self.next_session_id = SessionId(own(session.0));
         self.next_message_id = MessageId(own(message.0));
+        self.wheel.arm(now, Timer::Memberless);
         let sessions: Vec<u32> = self
             .sessions
             .iter()

@@ -229,13 +229,29 @@ impl Shard {
         {
             self.withdraw(filter_id, || filter.as_str().to_owned());
         }
+        self.forget_group(id, &name);
+    }
+
+    /// After a restart: what waits in a group whose last member left just before it.
+    pub(super) fn forget_memberless_groups(&mut self) {
+        for id in self.groups.backlogged() {
+            let is_memberless = self.groups.group(id).is_some_and(|it| !it.has_members());
+            let Some(group) = self.groups.group(id).filter(|_| is_memberless) else {
+                continue;
+            };
+            let name = Arc::clone(&group.name);
+            self.forget_group(id, &name);
+        }
+    }
+
+    fn forget_group(&mut self, id: GroupId, name: &Arc<str>) {
         if let Some(mut group) = self.groups.remove_if_empty(id) {
             let gone: Vec<_> = group
                 .waiting_mut()
                 .map(|waiting| (waiting.position, waiting.record))
                 .collect();
             for (position, record) in gone {
-                self.forget_waiting(&name, position, record);
+                self.forget_waiting(name, position, record);
                 self.counters.drop_message(DropReason::SessionEnded);
             }
         }

@@ -27,6 +27,8 @@ pub(super) enum Timer {
     Backpressure(SessionKey),
     /// The store was left alone long enough.
     Store,
+    /// After a restart every shard has told of its members.
+    Memberless,
 }
 
 impl Shard {
@@ -40,6 +42,7 @@ impl Shard {
                 Timer::Absence(key, at) => self.on_absence_timer(key, at, now),
                 Timer::Backpressure(key) => self.on_backpressure_timer(key, now),
                 Timer::Store => self.on_store_timer(now),
+                Timer::Memberless => self.forget_memberless_groups(),
             }
         }
         self.due = due;
