@@ -136,8 +136,8 @@ impl Shard {
                     .session_ids
                     .get(&session)
                     .is_some_and(|index| self.sessions[*index as usize].will.is_some());
-                // A will that somebody could not keep is published again after a restart.
-                if !has_another && refused.is_none() {
+                // A will that the store did not take is published again after a restart.
+                if !has_another && refused != Some(NotKept::StoreRefuses) {
                     self.journal.delete(Key::Will(session));
                 }
             }
