@@ -329,6 +329,7 @@ impl Journal {
         } = part;
         self.sequence += 1;
         let changes: Arc<[Change]> = changes.into();
+        let follows_others = !self.submitted.is_empty();
         self.submitted.push_back(Submitted {
             sequence: self.sequence,
             changes: Arc::clone(&changes),
@@ -337,6 +338,7 @@ impl Journal {
         Some(Submission {
             sequence: self.sequence,
             changes,
+            follows_others,
             weight_bytes,
         })
     }

@@ -165,6 +165,9 @@ pub struct Submission {
     pub sequence: u64,
     /// In this order.
     pub changes: Arc<[Change]>,
+    /// Others before it have no answer. A store that has no room takes deletions all the same; these
+    /// it must not take while it refuses one before.
+    pub follows_others: bool,
     /// About how much memory it holds, in bytes.
     pub weight_bytes: usize,
 }

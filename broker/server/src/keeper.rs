@@ -116,6 +116,9 @@ impl Keeper {
         while let Some(submission) = shard.take_submission() {
             let mut changes = Changes::new();
             self.encoder.encode(&submission.changes, &mut changes);
+            if submission.follows_others {
+                changes.keep_in_order();
+            }
             self.unanswered.push_back(submission.weight_bytes);
             self.unanswered_bytes += submission.weight_bytes;
             self.waiting.push_back((submission.sequence, changes));

@@ -65,6 +65,12 @@ impl Changes {
         self.bytes.is_empty()
     }
 
+    /// Has them pass only where there is room, even if they only delete: what was submitted before
+    /// them may be refused, and is to come first.
+    pub fn keep_in_order(&mut self) {
+        self.adds = true;
+    }
+
     /// What it takes in the log.
     pub fn encoded_bytes(&self) -> usize {
         self.bytes.len()
@@ -172,6 +178,15 @@ mod tests {
             Ok(Change::Delete(TableId(65535), b"k"))
         );
         assert!(rest.is_empty());
+    }
+
+    #[test]
+    fn deletions_that_have_to_come_after_others_are_as_good_as_puts() {
+        let mut changes = Changes::new();
+        changes.delete(TableId(1), b"key");
+        assert!(changes.only_deletes());
+        changes.keep_in_order();
+        assert!(!changes.only_deletes());
     }
 
     #[test]

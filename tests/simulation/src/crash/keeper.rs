@@ -103,6 +103,9 @@ impl World {
             let mut changes = Changes::new();
             let kept = self.planted.tamper(&submission.changes);
             self.keeper.encoder.encode(&kept, &mut changes);
+            if submission.follows_others {
+                changes.keep_in_order();
+            }
             let outcome = match store.submit(&changes) {
                 Ok(ticket) => Outcome::InBatch(ticket),
                 Err(refusal) => Outcome::Refused(refusal),
