@@ -22,6 +22,7 @@ const DELETE: u8 = 3;
 pub struct Changes {
     bytes: Vec<u8>,
     adds: bool,
+    follows: bool,
 }
 
 impl Changes {
@@ -65,10 +66,16 @@ impl Changes {
         self.bytes.is_empty()
     }
 
-    /// Has them pass only where there is room, even if they only delete: what was submitted before
-    /// them may be refused, and is to come first.
+    /// Has them pass only where what their submitter submitted before them did: it has no answer yet
+    /// and is to come first. So they need room even if they only delete.
     pub fn keep_in_order(&mut self) {
         self.adds = true;
+        self.follows = true;
+    }
+
+    /// Whether they may not pass what was submitted before them.
+    pub(crate) fn follows(&self) -> bool {
+        self.follows
     }
 
     /// What it takes in the log.
@@ -85,6 +92,7 @@ impl Changes {
     pub fn clear(&mut self) {
         self.bytes.clear();
         self.adds = false;
+        self.follows = false;
     }
 
     pub(crate) fn as_bytes(&self) -> &[u8] {

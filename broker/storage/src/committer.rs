@@ -163,6 +163,7 @@ impl StoreThread {
             job_is_out: false,
             retry_at: None,
             reserve_at: None,
+            refused: Vec::new(),
             round: Vec::new(),
         };
         let thread = thread::Builder::new()
@@ -330,6 +331,9 @@ struct Committer {
     retry_at: Option<Instant>,
     /// When a missing reserve is tried again.
     reserve_at: Option<Instant>,
+    /// Whose last submission was refused, and why: what follows it without having seen the answer is
+    /// refused, too.
+    refused: Vec<(Arc<dyn Listener>, Refusal)>,
     /// The answers of the present batch.
     round: Vec<(Arc<dyn Listener>, u64, Outcome)>,
 }
@@ -428,9 +432,26 @@ impl Committer {
             if !self.store.has_room_for(changes.encoded_bytes()) {
                 self.commit();
             }
-            let outcome = match self.store.submit(&changes) {
-                Ok(ticket) => Outcome::InBatch(ticket),
-                Err(refusal) => Outcome::Refused(refusal),
+            let before = self
+                .refused
+                .iter()
+                .position(|(other, _)| Arc::ptr_eq(other, &listener));
+            let outcome = match before {
+                Some(before) if changes.follows() => {
+                    Outcome::Refused(self.refused[before].1.clone())
+                }
+                before => {
+                    if let Some(before) = before {
+                        self.refused.swap_remove(before);
+                    }
+                    match self.store.submit(&changes) {
+                        Ok(ticket) => Outcome::InBatch(ticket),
+                        Err(refusal) => {
+                            self.refused.push((Arc::clone(&listener), refusal.clone()));
+                            Outcome::Refused(refusal)
+                        }
+                    }
+                }
             };
             self.round.push((listener, tag, outcome));
         }
@@ -468,6 +489,14 @@ impl Committer {
                     Err(Refusal::Failed(Arc::clone(why)))
                 }
             };
+            if let Err(refusal) = &result
+                && !self
+                    .refused
+                    .iter()
+                    .any(|(other, _)| Arc::ptr_eq(other, &listener))
+            {
+                self.refused.push((Arc::clone(&listener), refusal.clone()));
+            }
             let answer = Answer { tag, result };
             let known = listeners
                 .iter_mut()

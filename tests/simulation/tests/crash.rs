@@ -6,7 +6,7 @@
 use nexum_simulation::crash::{Bug, Options, Tally, run};
 
 /// Seeds that failed once.
-const REGRESSIONS: [u64; 18] = [
+const REGRESSIONS: [u64; 19] = [
     1004,
     1099,
     3467,
@@ -22,6 +22,7 @@ const REGRESSIONS: [u64; 18] = [
     82_570,
     180_813,
     184_378,
+    333_390,
     102_436,
     105_646,
     213_580_127_288_257,

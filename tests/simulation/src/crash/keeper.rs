@@ -1,7 +1,7 @@
 //! The store of the broker's process: submissions become batches, answers come later, and what was
 //! committed comes back when the broker starts again.
 
-use std::collections::VecDeque;
+use std::collections::{BTreeSet, VecDeque};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -29,6 +29,8 @@ pub(super) struct Keeper {
     pub(super) store: Option<Store>,
     encoder: Encoder,
     waiting: VecDeque<(ShardId, Submission)>,
+    /// Shards whose last submission was refused: what follows it is refused, too.
+    refused: BTreeSet<ShardId>,
     commit_is_due: bool,
     retry_is_due: bool,
     /// When the last answers come.
@@ -50,6 +52,7 @@ impl Keeper {
             store: None,
             encoder: Encoder::new(),
             waiting: VecDeque::new(),
+            refused: BTreeSet::new(),
             commit_is_due: false,
             retry_is_due: false,
             answers_by: Time::ZERO,
@@ -62,6 +65,7 @@ impl Keeper {
         self.checkpoint = None;
         self.store = None;
         self.waiting.clear();
+        self.refused.clear();
         self.commit_is_due = false;
         self.retry_is_due = false;
     }
@@ -106,10 +110,18 @@ impl World {
             if submission.follows_others {
                 changes.keep_in_order();
             }
-            let outcome = match store.submit(&changes) {
-                Ok(ticket) => Outcome::InBatch(ticket),
-                Err(refusal) => Outcome::Refused(refusal),
+            let follows_refused = self.keeper.refused.remove(&shard) && submission.follows_others;
+            let outcome = if follows_refused {
+                Outcome::Refused(Refusal::Full)
+            } else {
+                match store.submit(&changes) {
+                    Ok(ticket) => Outcome::InBatch(ticket),
+                    Err(refusal) => Outcome::Refused(refusal),
+                }
             };
+            if matches!(outcome, Outcome::Refused(_)) {
+                self.keeper.refused.insert(shard);
+            }
             round.push((shard, submission.sequence, outcome));
         }
         let result = store.commit();
@@ -120,10 +132,14 @@ impl World {
         if self.keeper.disk.is_off() {
             return self.crash(true);
         }
-        let answers = round
+        let answers: Vec<_> = round
             .into_iter()
             .map(|(shard, sequence, outcome)| (shard, sequence, refusal(&outcome, &result)))
             .collect();
+        let refused = answers.iter().filter(|(_, _, refusal)| refusal.is_some());
+        self.keeper
+            .refused
+            .extend(refused.map(|(shard, ..)| *shard));
         if !self.planted.is(Bug::AnswerBeforeCommit) {
             self.answer(answers);
         }
