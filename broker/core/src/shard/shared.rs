@@ -610,7 +610,8 @@ impl Shard {
     /// at QoS 1 of `inflight_of`, which only a session without a connection may lose, and the ones
     /// in its queue of `queued_of`. A QoS 2 delivery in flight stays ([MQTT-4.8.2-4],
     /// [MQTT-4.8.2-5]), and so does, in a session that lives on, what is on its way into the store:
-    /// who gets it deletes its record, and must not do so before it is there. It is one walk over everything the session has, for however many groups.
+    /// who gets it deletes its record, and must not do so before it is there. It is one walk over
+    /// everything the session has, for however many groups.
     fn take_group_deliveries(
         &mut self,
         member: SessionKey,
