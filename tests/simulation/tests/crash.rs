@@ -6,7 +6,7 @@
 use nexum_simulation::crash::{Bug, Options, Tally, run};
 
 /// Seeds that failed once.
-const REGRESSIONS: [u64; 19] = [
+const REGRESSIONS: [u64; 23] = [
     1004,
     1099,
     3467,
@@ -22,7 +22,11 @@ const REGRESSIONS: [u64; 19] = [
     82_570,
     180_813,
     184_378,
+    317_723,
     333_390,
+    354_925,
+    519_800,
+    540_218,
     102_436,
     105_646,
     213_580_127_288_257,

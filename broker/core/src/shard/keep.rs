@@ -1,6 +1,7 @@
 //! What is kept beyond the shard's own life: putting it into the journal, and what happens when the
 //! store has it, or refuses.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -454,8 +455,11 @@ impl Shard {
             .into_iter()
             .partition::<Vec<_>, _>(|delivery| delivery.revocable);
         waiters.deliveries = others;
+        let mut relieved = BTreeSet::new();
         for delivery in revocable {
-            if !self.revoke(delivery) {
+            if self.revoke(delivery) {
+                relieved.insert(delivery.session);
+            } else {
                 waiters.deliveries.push(delivery);
             }
         }
@@ -489,6 +493,12 @@ impl Shard {
         }
         for receipt in told {
             self.settle(receipt, Some(NotKept::StoreRefuses), now);
+        }
+        // Others may have waited behind what is gone.
+        for key in relieved {
+            if self.session_by_key(key).is_some() {
+                self.pump(key.index, now);
+            }
         }
         waiters
     }

@@ -325,6 +325,22 @@ impl Broker {
         self.settle();
     }
 
+    /// The store comes to what one shard has given it.
+    pub(super) fn commit_of(&mut self, shard: usize) {
+        let (own, others) = std::mem::take(&mut self.unanswered)
+            .into_iter()
+            .partition(|(from, _)| *from == shard);
+        self.unanswered = own;
+        self.answer_submissions();
+        self.unanswered = others;
+        self.settle();
+    }
+
+    /// The shard that has its session.
+    pub(super) fn shard_of(&self, client: ClientIndex) -> usize {
+        self.clients[client].shard
+    }
+
     /// Messages come back from the store.
     pub(super) fn answer_loads(&mut self) {
         for (shard, load, keys) in std::mem::take(&mut self.unanswered_loads) {

@@ -440,6 +440,34 @@ fn a_full_store_is_told_to_publishers_and_forgotten_when_there_is_room() {
 }
 
 #[test]
+fn what_waits_behind_a_refused_delivery_is_sent() {
+    let mut broker = Broker::new(3, Limits::default());
+    let subscriber = broker.admit(connect_to_stay("subscriber"));
+    broker.send(subscriber, subscribe(&[request("t/#", QoS::AtLeastOnce)]));
+    let home = broker.shard_of(subscriber);
+    broker.lose(subscriber);
+    let publishers: Vec<_> = ["a", "b", "c", "d", "e", "f", "g", "h"]
+        .map(|client_id| broker.admit(connect_to_stay(client_id)))
+        .into();
+    let (near, far): (Vec<_>, Vec<_>) = publishers
+        .into_iter()
+        .partition(|publisher| broker.shard_of(*publisher) == home);
+    let elsewhere = broker.shard_of(far[0]);
+
+    broker.store = Store::Slow;
+    broker.send(far[0], Packet::Publish(exactly_once("t/1", b"refused", 1)));
+    let kept = publish("t/1", b"kept", Some(id(1)));
+    broker.send(near[0], Packet::Publish(kept));
+    let subscriber = broker.connect(connect_to_stay("subscriber"));
+    broker.commit_of(home);
+    assert_eq!(broker.take(subscriber), [resumed()]);
+
+    broker.store = Store::Full;
+    broker.commit_of(elsewhere);
+    assert_eq!(broker.take_payloads(subscriber), [b"kept"]);
+}
+
+#[test]
 fn a_will_is_published_after_a_restart_that_ended_its_connection() {
     for (delay, waits) in [(0, false), (60, true)] {
         let mut broker = Broker::new(1, Limits::default());
