@@ -626,6 +626,10 @@ impl World {
     /// Nothing goes wrong any more, and everybody is there.
     fn calm_down(&mut self) {
         self.mood = Mood::Calm;
+        // It may have gone where nobody looked.
+        if self.keeper.disk.is_off() {
+            self.crash(true);
+        }
         self.heal();
         self.keeper.disk.crash_at(u64::MAX / 2);
         self.history
