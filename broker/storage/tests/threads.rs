@@ -155,6 +155,57 @@ fn after_a_failed_sync_it_promises_again_by_itself() {
     assert!(view.get(TABLE, b"b").expect("it can be read").is_some());
 }
 
+/// A submitter that has not seen yet that its submission was refused sends others after it.
+#[test]
+fn what_follows_a_refused_submission_is_refused() {
+    let disk = SimulatedDisk::new(1);
+    let (store, _) = Store::open(disk.mount(), options()).expect("it is new");
+    let (events, happened) = channel();
+    let thread_options = ThreadOptions {
+        retry_after: Duration::from_millis(1),
+        ..ThreadOptions::default()
+    };
+    let tell = Box::new(move |event| events.send(event).expect("it is waited for"));
+    let store = StoreThread::start(store, thread_options, tell).expect("threads");
+    let (own, own_answers) = listener();
+    let (other, other_answers) = listener();
+    let submit = |listener: &Arc<dyn Listener>, answers: &Receiver<Answer>, changes| {
+        let submitter = store.submitter(Arc::clone(listener));
+        submitter.submit(1, changes).expect("it is open");
+        answers.recv().expect("an answer").result
+    };
+    let following = |key| {
+        let mut changes = put(key);
+        changes.keep_in_order();
+        changes
+    };
+    disk.fail(Fault {
+        operation: Some(Operation::Sync),
+        name_ends: ".log",
+        after: 0,
+        times: 1,
+        failure: Failure::Broken,
+    });
+    assert!(submit(&own, &own_answers, put(b"a")).is_err());
+    assert!(matches!(happened.recv(), Ok(StoreEvent::Failed(_))));
+    assert_eq!(happened.recv(), Ok(StoreEvent::Reopened));
+    for key in [b"b", b"c"] {
+        let refused = submit(&own, &own_answers, following(key));
+        assert!(matches!(refused, Err(Refusal::Failed(_))), "{refused:?}");
+    }
+    assert_eq!(submit(&other, &other_answers, following(b"d")), Ok(()));
+    // It has seen the answers.
+    assert_eq!(submit(&own, &own_answers, put(b"a")), Ok(()));
+    assert_eq!(submit(&own, &own_answers, following(b"e")), Ok(()));
+    let reader = store.reader();
+    let view = reader.view();
+    let there = [b"a", b"b", b"c", b"d", b"e"]
+        .map(|key| view.get(TABLE, key).expect("it can be read").is_some());
+    assert_eq!(there, [true, false, false, true, true]);
+    drop(view);
+    store.close().expect("it works");
+}
+
 /// Where the tables fall behind, submissions wait for them and are not refused.
 #[test]
 fn nothing_is_refused_for_slow_tables() {
