@@ -8,7 +8,7 @@
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::Arc;
 
-use nexum_types::PacketIdentifier;
+use nexum_types::{ClientId, PacketIdentifier};
 
 use crate::key::{ConnectionKey, SessionKey, ShardId};
 use crate::peer::Receipt;
@@ -47,6 +47,8 @@ pub(crate) struct Waiters {
     pub(crate) receipts: Vec<Receipt>,
     /// Sessions whose clients may be told that they are there.
     pub(crate) sessions: Vec<SessionKey>,
+    /// Clients that may be told that their earlier session is gone.
+    pub(crate) ended: Vec<ClientId>,
     /// Connections that are sent nothing before.
     pub(crate) corked: Vec<ConnectionKey>,
 }
@@ -160,6 +162,7 @@ impl Waiters {
             && self.received.is_empty()
             && self.receipts.is_empty()
             && self.sessions.is_empty()
+            && self.ended.is_empty()
             && self.corked.is_empty()
     }
 
@@ -173,6 +176,7 @@ impl Waiters {
         self.received.append(&mut other.received);
         self.receipts.append(&mut other.receipts);
         self.sessions.append(&mut other.sessions);
+        self.ended.append(&mut other.ended);
         self.corked.append(&mut other.corked);
     }
 }

@@ -6,7 +6,7 @@
 use nexum_simulation::crash::{Bug, Options, Tally, run};
 
 /// Seeds that failed once.
-const REGRESSIONS: [u64; 23] = [
+const REGRESSIONS: [u64; 24] = [
     1004,
     1099,
     3467,
@@ -27,6 +27,7 @@ const REGRESSIONS: [u64; 23] = [
     354_925,
     519_800,
     540_218,
+    584_722,
     102_436,
     105_646,
     213_580_127_288_257,

@@ -196,7 +196,8 @@ impl Shard {
         let is_stored = existing.is_some_and(|session| self.sessions[session as usize].stored);
         let begins = admission.clean_start || !is_stored;
         let stays = agreed.session_expiry_interval_seconds > 0;
-        let discards = admission.clean_start && is_stored;
+        let has_ended = self.ended.contains_key(admission.client_id.as_str());
+        let discards = admission.clean_start && is_stored || has_ended && !is_stored;
         if self.journal.is_refusing() && (begins && stays || discards) {
             // That a session outlives its connection is a promise, and so is that it is gone.
             let client_id = admission.client_id.as_str();
@@ -288,7 +289,8 @@ impl Shard {
         self.connections[key.index as usize]
             .outbound
             .append_bytes(&mut self.pool, &self.encoded);
-        if self.journal.changes() > changes && !self.journal.is_refusing() {
+        let is_told_more = self.journal.changes() > changes || has_ended;
+        if is_told_more && !self.journal.is_refusing() {
             self.cork(key);
             let is_stored = session_present && self.sessions[session as usize].stored;
             self.connections[key.index as usize].connack = if is_stored {

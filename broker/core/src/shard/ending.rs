@@ -254,6 +254,10 @@ impl Shard {
         };
         self.session_ids.remove(&id);
         self.journal.delete(Key::Session(id));
+        let client_id = state.client_id.clone();
+        *self.ended.entry(client_id.clone()).or_default() += 1;
+        self.journal.waiters().ended.push(client_id);
+        let state = &mut self.sessions[session as usize];
         let queue = std::mem::take(&mut state.queue);
         let exchanges = state.inflight.extract(|_| true);
         for (packet, received) in state.received.iter() {

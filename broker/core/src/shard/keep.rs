@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use nexum_codec::AcknowledgementKind;
-use nexum_types::{PacketIdentifier, Time};
+use nexum_types::{ClientId, PacketIdentifier, Time};
 
 use super::Shard;
 use super::promise::Then;
@@ -304,6 +304,7 @@ impl Shard {
             received,
             receipts,
             sessions,
+            ended,
             corked,
         } = waiters;
         for delivery in deliveries {
@@ -317,8 +318,13 @@ impl Shard {
         }
         if self.journal.is_refusing() {
             // An earlier submission may have deleted what names them, too, and was not taken.
-            self.journal.waiters().forgotten.extend(forgotten);
+            let waiters = self.journal.waiters();
+            waiters.forgotten.extend(forgotten);
+            waiters.ended.extend(ended);
         } else {
+            for client_id in ended {
+                self.on_ended_kept(&client_id);
+            }
             for message in forgotten {
                 let owner = message.owner(self.shards);
                 self.tell(owner, PeerMessage::Forget { message });
@@ -383,6 +389,16 @@ impl Shard {
                 self.pump(kept.session.index, now);
             } else if is_of_group && session.connection.is_none() {
                 self.give_back(kept.session.index, now);
+            }
+        }
+    }
+
+    /// The store has a session of this client no more.
+    fn on_ended_kept(&mut self, client_id: &ClientId) {
+        if let Some(deletions) = self.ended.get_mut(client_id) {
+            *deletions -= 1;
+            if *deletions == 0 {
+                self.ended.remove(client_id);
             }
         }
     }

@@ -142,6 +142,9 @@ pub struct Shard {
     references: HashMap<MessageId, u32, foldhash::fast::FixedState>,
     /// Sessions that the store knows.
     session_ids: HashMap<SessionId, u32, foldhash::fast::FixedState>,
+    /// Clients whose earlier sessions the store may still have, with how many deletions have no
+    /// answer.
+    ended: HashMap<ClientId, u32, foldhash::quality::FixedState>,
     next_session_id: SessionId,
     next_message_id: MessageId,
     /// It was told that the store refuses, and not yet that it does no more.
@@ -203,6 +206,7 @@ impl Shard {
             loads: Slab::new(),
             references: HashMap::default(),
             session_ids: HashMap::default(),
+            ended: HashMap::with_hasher(foldhash::quality::FixedState::with_seed(!seed)),
             next_session_id: SessionId(u64::from(id.0)),
             next_message_id: MessageId(u64::from(id.0)),
             told_of_refusal: false,

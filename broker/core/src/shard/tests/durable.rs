@@ -468,6 +468,28 @@ fn what_waits_behind_a_refused_delivery_is_sent() {
 }
 
 #[test]
+fn that_a_session_is_gone_is_told_when_the_store_has_it_no_more() {
+    let mut broker = Broker::new(1, Limits::default());
+    absent(&mut broker, "client");
+    broker.store = Store::Slow;
+    let first = broker.connect(connect("client"));
+    assert_eq!(broker.take(first), []);
+    // It does not wait for the answer, and what ended its session has none yet.
+    broker.lose(first);
+    let second = broker.connect(connect("client"));
+    assert_eq!(broker.take(second), []);
+    broker.store = Store::Full;
+    broker.commit();
+    assert!(broker.is_closed(second), "the session would be there again");
+    let third = broker.connect(connect("client"));
+    let full = ReasonCode::QuotaExceeded;
+    assert_eq!(broker.take(third), [connack(full)]);
+    broker.store = Store::Quick;
+    broker.wait(Duration::from_secs(2));
+    broker.admit(connect("client"));
+}
+
+#[test]
 fn a_will_is_published_after_a_restart_that_ended_its_connection() {
     for (delay, waits) in [(0, false), (60, true)] {
         let mut broker = Broker::new(1, Limits::default());
