@@ -6,7 +6,7 @@
 use nexum_simulation::crash::{Bug, Options, Tally, run};
 
 /// Seeds that failed once.
-const REGRESSIONS: [u64; 24] = [
+const REGRESSIONS: [u64; 25] = [
     1004,
     1099,
     3467,
@@ -28,6 +28,7 @@ const REGRESSIONS: [u64; 24] = [
     519_800,
     540_218,
     584_722,
+    639_088,
     102_436,
     105_646,
     213_580_127_288_257,

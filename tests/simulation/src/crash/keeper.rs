@@ -9,9 +9,9 @@ use nexum_core::{
     Change, Input, Key, LoadId, MessageId, Restored, SessionId, ShardConfig, ShardId, StoreRefusal,
     Stored, Submission,
 };
-use nexum_records::{Encoder, Meta, describe, read_message, recover};
+use nexum_records::{Encoder, Meta, RecordsError, describe, read_message, recover};
 use nexum_storage::{
-    Changes, CheckpointJob, CommitError, Options, Refusal, SimulatedDisk, Store, Ticket,
+    Changes, CheckpointJob, CommitError, Options, ReadError, Refusal, SimulatedDisk, Store, Ticket,
 };
 use nexum_types::Time;
 
@@ -22,6 +22,9 @@ use super::world::{Happening, World};
 
 /// How long a store that has failed is left alone.
 const RETRY: Duration = Duration::from_secs(1);
+
+/// How long a store that cannot be read is left alone.
+const READ_AGAIN: Duration = Duration::from_millis(200);
 
 pub(super) struct Keeper {
     pub(super) disk: SimulatedDisk,
@@ -193,6 +196,7 @@ impl World {
         if lacks_reserve || result.is_err() {
             self.retry_later();
         }
+        self.begin_checkpoint();
     }
 
     fn begin_checkpoint(&mut self) {
@@ -212,7 +216,10 @@ impl World {
                 let life = self.life;
                 self.agenda.enter(at, Happening::Checkpoint { life });
             }
-            Err(error) => self.history.note(self.now, || error.to_string()),
+            Err(error) => {
+                self.history.note(self.now, || error.to_string());
+                self.retry_later();
+            }
         }
         if self.keeper.disk.is_off() {
             self.crash(true);
@@ -233,29 +240,45 @@ impl World {
         self.history
             .note(self.now, || format!("checkpoint: {result:?}"));
         if self.keeper.disk.is_off() {
-            self.crash(true);
+            return self.crash(true);
+        }
+        if result.is_err() {
+            self.retry_later();
         }
     }
 
-    pub(super) fn load(&mut self, shard: ShardId, load: LoadId, keys: &[Key]) {
+    pub(super) fn load(&mut self, shard: ShardId, load: LoadId, keys: Vec<Key>) {
         let Some(store) = &self.keeper.store else {
             return;
         };
         let view = store.view();
         let mut messages = Vec::new();
+        let mut is_transient = false;
         let mut unreadable = None;
-        for key in keys {
+        for key in &keys {
             let message = read_message(&view, key).unwrap_or_else(|error| {
+                is_transient |= matches!(error, RecordsError::Read(ReadError::Io(_)));
                 unreadable = Some(format!("{key:?}: {error}"));
                 None
             });
             messages.push(message.map(Arc::new));
         }
         drop(view);
-        self.tally.loaded += messages.len() as u64;
         if self.keeper.disk.is_off() {
             return self.crash(true);
         }
+        if is_transient {
+            self.history
+                .note(self.now, || format!("{unreadable:?}, read again later"));
+            let happening = Happening::Load {
+                life: self.life,
+                shard,
+                load,
+                keys,
+            };
+            return self.agenda.enter(self.now + READ_AGAIN, happening);
+        }
+        self.tally.loaded += messages.len() as u64;
         if let Some(text) = unreadable {
             self.verdict.breach(Promise::Recovers, text);
         }

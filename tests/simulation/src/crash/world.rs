@@ -316,7 +316,7 @@ impl World {
                 shard,
                 load,
                 keys,
-            } if life == self.life => self.load(shard, load, &keys),
+            } if life == self.life => self.load(shard, load, keys),
             Happening::Accept { life, link } if life == self.life => {
                 let shard = ShardId(self.random.below(self.shells.len()) as u16);
                 if self.links[link.0].end == End::Moving {
