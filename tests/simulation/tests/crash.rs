@@ -6,7 +6,7 @@
 use nexum_simulation::crash::{Bug, Options, Tally, run};
 
 /// Seeds that failed once.
-const REGRESSIONS: [u64; 25] = [
+const REGRESSIONS: [u64; 26] = [
     1004,
     1099,
     3467,
@@ -29,6 +29,7 @@ const REGRESSIONS: [u64; 25] = [
     540_218,
     584_722,
     639_088,
+    652_125,
     102_436,
     105_646,
     213_580_127_288_257,

@@ -260,10 +260,11 @@ impl Shard {
         let first_waiting = plain.next().map(|delivery| delivery.position);
         for (packet, mut exchange) in exchanges {
             // Behind what waits nothing was sent: the store got its identifier, and not those of the
-            // ones before it.
-            if first_waiting.is_some_and(|first| exchange.position > first)
-                && let Some(delivery) = exchange.delivery.take()
-            {
+            // ones before it. Only a retained message for a new subscription does not wait its turn,
+            // and its client may know the identifier.
+            let is_behind = first_waiting.is_some_and(|first| exchange.position > first)
+                && exchange.delivery.as_ref().is_some_and(|it| !it.retain);
+            if is_behind && let Some(delivery) = exchange.delivery.take() {
                 let place = state
                     .queue
                     .partition_point(|it| it.position < delivery.position);

@@ -249,6 +249,37 @@ fn qos_2_towards_a_client_goes_on_where_it_was() {
 }
 
 #[test]
+fn a_retained_message_that_overtook_what_waits_keeps_its_identifier() {
+    let mut broker = Broker::new(1, Limits::default());
+    let publisher = broker.admit(connect("publisher"));
+    let mut retained = publish("t/1", b"retained", Some(id(1)));
+    retained.retain = true;
+    broker.send(publisher, Packet::Publish(retained));
+    let mut one_at_a_time = connect_to_stay("subscriber");
+    one_at_a_time.properties.receive_maximum = receive_maximum(1);
+    let client = broker.admit(one_at_a_time);
+    for _ in 0..2 {
+        broker.send(client, subscribe(&[request("t/#", QoS::AtLeastOnce)]));
+    }
+    assert_eq!(broker.take_payloads(client), [b"retained"]);
+    broker.store = Store::Slow;
+    let waiting = publish("t/2", b"waiting", Some(id(2)));
+    broker.send(publisher, Packet::Publish(waiting));
+    // What waits is not stored; the retained message for the second subscription is before it.
+    broker.acknowledge(client, AcknowledgementKind::PubAck, id(1));
+    let delivery = PublishDelivery::AtLeastOnce(id(2));
+    assert_eq!(
+        broker.take(client),
+        [published(b"retained", delivery, false)]
+    );
+    broker.commit();
+    broker.restart(Limits::default());
+    let client = broker.connect(one_at_a_time);
+    let again = [resumed(), published(b"retained", delivery, true)];
+    assert_eq!(broker.take(client), again);
+}
+
+#[test]
 fn a_qos_2_publication_is_known_again_after_a_restart() {
     for shards in [1, 3] {
         let mut broker = Broker::new(shards, Limits::default());
