@@ -6,7 +6,7 @@
 use nexum_simulation::crash::{Bug, Options, Tally, run};
 
 /// Seeds that failed once.
-const REGRESSIONS: [u64; 26] = [
+const REGRESSIONS: [u64; 28] = [
     1004,
     1099,
     3467,
@@ -30,6 +30,8 @@ const REGRESSIONS: [u64; 26] = [
     584_722,
     639_088,
     652_125,
+    667_921,
+    672_488,
     102_436,
     105_646,
     213_580_127_288_257,

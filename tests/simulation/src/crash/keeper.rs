@@ -1,7 +1,7 @@
 //! The store of the broker's process: submissions become batches, answers come later, and what was
 //! committed comes back when the broker starts again.
 
-use std::collections::{BTreeSet, VecDeque};
+use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -32,8 +32,8 @@ pub(super) struct Keeper {
     pub(super) store: Option<Store>,
     encoder: Encoder,
     waiting: VecDeque<(ShardId, Submission)>,
-    /// Shards whose last submission was refused: what follows it is refused, too.
-    refused: BTreeSet<ShardId>,
+    /// Shards whose last submission was refused, and why: what follows it is refused, too.
+    refused: BTreeMap<ShardId, Refusal>,
     commit_is_due: bool,
     retry_is_due: bool,
     /// When the last answers come.
@@ -55,7 +55,7 @@ impl Keeper {
             store: None,
             encoder: Encoder::new(),
             waiting: VecDeque::new(),
-            refused: BTreeSet::new(),
+            refused: BTreeMap::new(),
             commit_is_due: false,
             retry_is_due: false,
             answers_by: Time::ZERO,
@@ -113,17 +113,16 @@ impl World {
             if submission.follows_others {
                 changes.keep_in_order();
             }
-            let follows_refused = self.keeper.refused.remove(&shard) && submission.follows_others;
-            let outcome = if follows_refused {
-                Outcome::Refused(Refusal::Full)
-            } else {
-                match store.submit(&changes) {
+            let before = self.keeper.refused.remove(&shard);
+            let outcome = match before.filter(|_| submission.follows_others) {
+                Some(refusal) => Outcome::Refused(refusal),
+                None => match store.submit(&changes) {
                     Ok(ticket) => Outcome::InBatch(ticket),
                     Err(refusal) => Outcome::Refused(refusal),
-                }
+                },
             };
-            if matches!(outcome, Outcome::Refused(_)) {
-                self.keeper.refused.insert(shard);
+            if let Outcome::Refused(refusal) = &outcome {
+                self.keeper.refused.insert(shard, refusal.clone());
             }
             round.push((shard, submission.sequence, outcome));
         }
@@ -137,12 +136,15 @@ impl World {
         }
         let answers: Vec<_> = round
             .into_iter()
-            .map(|(shard, sequence, outcome)| (shard, sequence, refusal(&outcome, &result)))
+            .map(|(shard, sequence, outcome)| {
+                let refused = refusal(outcome, &result);
+                if let Some(refusal) = &refused {
+                    let known = self.keeper.refused.entry(shard);
+                    known.or_insert_with(|| refusal.clone());
+                }
+                (shard, sequence, refused.as_ref().map(told))
+            })
             .collect();
-        let refused = answers.iter().filter(|(_, _, refusal)| refusal.is_some());
-        self.keeper
-            .refused
-            .extend(refused.map(|(shard, ..)| *shard));
         if !self.planted.is(Bug::AnswerBeforeCommit) {
             self.answer(answers);
         }
@@ -440,29 +442,32 @@ impl World {
     }
 }
 
-/// What a submission is answered with. Only what was never written is refused for certain.
+/// Why a submission is not kept, if it is not.
 fn refusal(
-    outcome: &Outcome,
+    outcome: Outcome,
     result: &Result<nexum_storage::Committed, CommitError>,
-) -> Option<StoreRefusal> {
-    let (is_certain, reason) = match (outcome, result) {
-        (Outcome::InBatch(_), Ok(_)) => return None,
+) -> Option<Refusal> {
+    match (outcome, result) {
+        (Outcome::Refused(refusal), _) => Some(refusal),
+        (Outcome::InBatch(_), Ok(_)) => None,
         (Outcome::InBatch(ticket), Err(CommitError::Full { kept, .. })) => {
-            if kept.contains(ticket) {
-                return None;
-            }
-            (true, Refusal::Full.to_string())
+            (!kept.contains(&ticket)).then_some(Refusal::Full)
         }
-        (Outcome::InBatch(_), Err(error @ CommitError::Failed { .. })) => {
-            (false, error.to_string())
+        (Outcome::InBatch(_), Err(CommitError::Failed { why, .. })) => {
+            Some(Refusal::Failed(Arc::clone(why)))
         }
-        (Outcome::Refused(refusal @ Refusal::Failed(_)), _) => (false, refusal.to_string()),
-        (Outcome::Refused(refusal), _) => (true, refusal.to_string()),
-    };
-    Some(StoreRefusal {
-        is_certain,
-        reason: Arc::from(reason),
-    })
+    }
+}
+
+/// What its shard is told. Only what was never written is refused for certain.
+fn told(refusal: &Refusal) -> StoreRefusal {
+    StoreRefusal {
+        is_certain: match refusal {
+            Refusal::Full | Refusal::Behind | Refusal::TooLarge => true,
+            Refusal::Failed(_) | Refusal::Closed => false,
+        },
+        reason: Arc::from(refusal.to_string()),
+    }
 }
 
 /// A change in a line of the history.
