@@ -1,0 +1,267 @@
+//! What a topic under a claimed word means: `<word>/<name>[/<level>…][/<$verb>[/<argument>…]]`.
+
+use std::fmt;
+use std::ops::Range;
+
+/// The longest name, in bytes.
+const LONGEST_NAME: usize = 64;
+
+/// Why something is no name.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum NameError {
+    /// There is nothing.
+    Empty,
+    /// Longer than 64.
+    TooLong,
+    /// A wildcard.
+    Wildcard,
+    /// A character outside of `A-Z a-z 0-9 _ . -`, or nothing but dots.
+    Characters,
+}
+
+impl fmt::Display for NameError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            NameError::Empty => "the name is empty",
+            NameError::TooLong => "a name has at most 64 characters",
+            NameError::Wildcard => "a name holds no wildcard",
+            NameError::Characters => "a name is made of A-Z a-z 0-9 _ . - and is more than dots",
+        })
+    }
+}
+
+impl std::error::Error for NameError {}
+
+/// Whether something is a name: `[A-Za-z0-9_.-]{1,64}`, and more than dots.
+///
+/// # Errors
+/// Why it is none.
+pub fn check_name(name: &str) -> Result<(), NameError> {
+    if name.is_empty() {
+        return Err(NameError::Empty);
+    }
+    if name.contains(['+', '#']) {
+        return Err(NameError::Wildcard);
+    }
+    if name.len() > LONGEST_NAME {
+        return Err(NameError::TooLong);
+    }
+    let is_allowed = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'_' | b'.' | b'-');
+    if !name.bytes().all(is_allowed) || name.bytes().all(|byte| byte == b'.') {
+        return Err(NameError::Characters);
+    }
+    Ok(())
+}
+
+/// Why a topic is no address.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum AddressError {
+    /// What should be a name is none.
+    Name(NameError),
+}
+
+impl fmt::Display for AddressError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            AddressError::Name(error) => error.fmt(f),
+        }
+    }
+}
+
+impl std::error::Error for AddressError {}
+
+/// A topic name or filter under a claimed word, taken apart. Wrappers are gone, and an alias of the
+/// word is the word.
+///
+/// ```
+/// use nexum_extension_api::Address;
+///
+/// let address = Address::parse("$queue/jobs/eu/$ack/17/1").expect("a name");
+/// assert_eq!(address.word(), "$queue");
+/// assert_eq!(address.name(), "jobs");
+/// assert_eq!(address.levels(), "eu");
+/// assert_eq!(address.verb(), Some("$ack"));
+/// assert_eq!(address.arguments(), "17/1");
+/// ```
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Address {
+    text: Box<str>,
+    word: usize,
+    name: Range<usize>,
+    levels: Range<usize>,
+    verb: Option<Range<usize>>,
+    arguments: Range<usize>,
+}
+
+impl Address {
+    /// Takes a topic apart that begins with a word.
+    ///
+    /// # Errors
+    /// There is no name, or it is none.
+    pub fn parse(text: &str) -> Result<Address, AddressError> {
+        let word = text.find('/').unwrap_or(text.len());
+        let begin = (word + 1).min(text.len());
+        let name = begin..level_end(text, begin);
+        check_name(&text[name.clone()]).map_err(AddressError::Name)?;
+        let mut levels = text.len()..text.len();
+        let mut verb = None;
+        let mut arguments = levels.clone();
+        let mut at = name.end;
+        let first = at + 1;
+        // A level that starts with `$` after the name is a verb.
+        while at < text.len() {
+            let level = at + 1..level_end(text, at + 1);
+            if text[level.clone()].starts_with('$') {
+                arguments = (level.end + 1).min(text.len())..text.len();
+                verb = Some(level);
+                break;
+            }
+            at = level.end;
+        }
+        if at > name.end {
+            levels = first..at;
+        }
+        Ok(Address {
+            text: Box::from(text),
+            word,
+            name,
+            levels,
+            verb,
+            arguments,
+        })
+    }
+
+    /// All of it.
+    #[must_use]
+    pub fn as_str(&self) -> &str {
+        &self.text
+    }
+
+    /// The claimed word, with its `$`.
+    #[must_use]
+    pub fn word(&self) -> &str {
+        &self.text[..self.word]
+    }
+
+    /// The name behind it.
+    #[must_use]
+    pub fn name(&self) -> &str {
+        &self.text[self.name.clone()]
+    }
+
+    /// What is between name and verb, without slashes at its ends; empty if there is nothing.
+    #[must_use]
+    pub fn levels(&self) -> &str {
+        &self.text[self.levels.clone()]
+    }
+
+    /// Whether there are levels: an empty one is one, too.
+    #[must_use]
+    pub fn has_levels(&self) -> bool {
+        self.levels.start < self.text.len()
+            || self.text.len() > self.name.end && self.verb.is_none()
+    }
+
+    /// The verb, with its `$`.
+    #[must_use]
+    pub fn verb(&self) -> Option<&str> {
+        self.verb.clone().map(|verb| &self.text[verb])
+    }
+
+    /// What follows the verb.
+    #[must_use]
+    pub fn arguments(&self) -> &str {
+        &self.text[self.arguments.clone()]
+    }
+}
+
+impl fmt::Display for Address {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.text)
+    }
+}
+
+fn level_end(text: &str, from: usize) -> usize {
+    text[from..]
+        .find('/')
+        .map_or(text.len(), |length| from + length)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn parts(text: &str) -> (String, String, Option<String>, String) {
+        let address = Address::parse(text).expect("an address");
+        (
+            address.name().to_owned(),
+            address.levels().to_owned(),
+            address.verb().map(str::to_owned),
+            address.arguments().to_owned(),
+        )
+    }
+
+    #[test]
+    fn addresses_are_taken_apart() {
+        let expected = |name: &str, levels: &str, verb: Option<&str>, arguments: &str| {
+            (
+                name.to_owned(),
+                levels.to_owned(),
+                verb.map(str::to_owned),
+                arguments.to_owned(),
+            )
+        };
+        assert_eq!(parts("$queue/jobs"), expected("jobs", "", None, ""));
+        assert_eq!(
+            parts("$queue/jobs/eu/new"),
+            expected("jobs", "eu/new", None, "")
+        );
+        assert_eq!(parts("$queue/jobs/#"), expected("jobs", "#", None, ""));
+        assert_eq!(
+            parts("$queue/jobs/$dlq"),
+            expected("jobs", "", Some("$dlq"), "")
+        );
+        assert_eq!(
+            parts("$queue/jobs/$ctl/create"),
+            expected("jobs", "", Some("$ctl"), "create")
+        );
+        assert_eq!(
+            parts("$queue/jobs/a/$lease/#"),
+            expected("jobs", "a", Some("$lease"), "#")
+        );
+        assert_eq!(parts("$kv/b/k/"), expected("b", "k/", None, ""));
+        assert_eq!(parts("$kv/b//k"), expected("b", "/k", None, ""));
+    }
+
+    #[test]
+    fn levels_may_be_empty() {
+        let has_levels = |text| Address::parse(text).expect("an address").has_levels();
+        assert!(!has_levels("$queue/jobs"));
+        assert!(!has_levels("$queue/jobs/$dlq"));
+        assert!(has_levels("$queue/jobs/"));
+        assert!(has_levels("$queue/jobs/a"));
+    }
+
+    #[test]
+    fn names_have_rules() {
+        let error = |text: &str| match Address::parse(text) {
+            Ok(address) => panic!("{address:?}"),
+            Err(AddressError::Name(error)) => error,
+        };
+        assert_eq!(error("$queue"), NameError::Empty);
+        assert_eq!(error("$queue/"), NameError::Empty);
+        assert_eq!(error("$queue//x"), NameError::Empty);
+        assert_eq!(error("$queue/../x"), NameError::Characters);
+        assert_eq!(error("$queue/$ctl"), NameError::Characters);
+        assert_eq!(error("$queue/jöbs"), NameError::Characters);
+        assert_eq!(error("$queue/a b"), NameError::Characters);
+        assert_eq!(error("$queue/+"), NameError::Wildcard);
+        assert_eq!(error("$queue/#"), NameError::Wildcard);
+        assert_eq!(
+            error(&format!("$queue/{}", "n".repeat(65))),
+            NameError::TooLong
+        );
+        assert!(Address::parse(&format!("$queue/{}", "n".repeat(64))).is_ok());
+        assert!(Address::parse("$queue/.hidden").is_ok());
+    }
+}

@@ -1,0 +1,143 @@
+//! Why something is refused: one vocabulary for PUBACK, SUBACK, `$reply` and HTTP.
+
+use std::borrow::Cow;
+use std::fmt;
+use std::time::Duration;
+
+use nexum_types::ReasonCode;
+
+/// What went wrong, for programs.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum ErrorCode {
+    /// There is no queue, stream, model… of this name.
+    NotFound,
+    /// The client may not do this.
+    NotAuthorized,
+    /// The name or the verb is none.
+    BadAddress,
+    /// An option or a filter expression is wrong.
+    BadOption,
+    /// The payload is not what the operation needs.
+    BadPayload,
+    /// The state is not what the client believed.
+    Conflict,
+    /// A limit on length, bytes, keys or rate is reached.
+    QuotaExceeded,
+    /// A wildcard stands where a name has to.
+    WildcardInName,
+    /// The broker cannot do it now; later it may.
+    Unavailable,
+}
+
+impl ErrorCode {
+    /// How it is written, for example `quota_exceeded`.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            ErrorCode::NotFound => "not_found",
+            ErrorCode::NotAuthorized => "not_authorized",
+            ErrorCode::BadAddress => "bad_address",
+            ErrorCode::BadOption => "bad_option",
+            ErrorCode::BadPayload => "bad_payload",
+            ErrorCode::Conflict => "conflict",
+            ErrorCode::QuotaExceeded => "quota_exceeded",
+            ErrorCode::WildcardInName => "wildcard_in_name",
+            ErrorCode::Unavailable => "unavailable",
+        }
+    }
+
+    /// The Reason Code of a PUBACK or PUBREC.
+    #[must_use]
+    pub const fn of_publish(self) -> ReasonCode {
+        match self {
+            ErrorCode::NotAuthorized => ReasonCode::NotAuthorized,
+            ErrorCode::NotFound | ErrorCode::BadAddress | ErrorCode::WildcardInName => {
+                ReasonCode::TopicNameInvalid
+            }
+            ErrorCode::BadOption | ErrorCode::Conflict => ReasonCode::ImplementationSpecificError,
+            ErrorCode::BadPayload => ReasonCode::PayloadFormatInvalid,
+            ErrorCode::QuotaExceeded | ErrorCode::Unavailable => ReasonCode::QuotaExceeded,
+        }
+    }
+
+    /// The Reason Code of a SUBACK; 3.1.1 has 0x80 for all of them.
+    #[must_use]
+    pub const fn of_subscribe(self) -> ReasonCode {
+        match self {
+            ErrorCode::NotAuthorized => ReasonCode::NotAuthorized,
+            ErrorCode::NotFound
+            | ErrorCode::BadAddress
+            | ErrorCode::BadOption
+            | ErrorCode::BadPayload => ReasonCode::TopicFilterInvalid,
+            ErrorCode::Conflict => ReasonCode::ImplementationSpecificError,
+            ErrorCode::QuotaExceeded | ErrorCode::Unavailable => ReasonCode::QuotaExceeded,
+            ErrorCode::WildcardInName => ReasonCode::WildcardSubscriptionsNotSupported,
+        }
+    }
+}
+
+/// Why something was not done, and what to do instead.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Refusal {
+    /// For programs.
+    pub code: ErrorCode,
+    /// For people: what is wrong and what to do.
+    pub reason: Cow<'static, str>,
+    /// When to try again, where that is known.
+    pub retry_after: Option<Duration>,
+}
+
+impl Refusal {
+    /// A refusal that says nothing of when to try again.
+    pub fn new(code: ErrorCode, reason: impl Into<Cow<'static, str>>) -> Refusal {
+        Refusal {
+            code,
+            reason: reason.into(),
+            retry_after: None,
+        }
+    }
+
+    /// The same, with when to try again.
+    #[must_use]
+    pub fn retry_after(mut self, after: Duration) -> Refusal {
+        self.retry_after = Some(after);
+        self
+    }
+
+    /// The body of an error: `{"code":"quota_exceeded","reason":"…","retry_after_ms":500}`.
+    #[must_use]
+    pub fn to_json(&self) -> Vec<u8> {
+        let mut body = serde_json::Map::new();
+        body.insert("code".to_owned(), self.code.as_str().into());
+        body.insert("reason".to_owned(), self.reason.as_ref().into());
+        if let Some(after) = self.retry_after {
+            let milliseconds = u64::try_from(after.as_millis()).unwrap_or(u64::MAX);
+            body.insert("retry_after_ms".to_owned(), milliseconds.into());
+        }
+        serde_json::Value::Object(body).to_string().into_bytes()
+    }
+}
+
+impl fmt::Display for Refusal {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}: {}", self.code.as_str(), self.reason)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_error_is_json() {
+        let refusal = Refusal::new(ErrorCode::QuotaExceeded, "the \"queue\" is full");
+        assert_eq!(
+            refusal.clone().to_json(),
+            br#"{"code":"quota_exceeded","reason":"the \"queue\" is full"}"#
+        );
+        assert_eq!(
+            refusal.retry_after(Duration::from_millis(500)).to_json(),
+            br#"{"code":"quota_exceeded","reason":"the \"queue\" is full","retry_after_ms":500}"#
+        );
+    }
+}
