@@ -138,7 +138,7 @@ fn serve(config: &Config) -> Result<(), StartError> {
         authenticator: users.map(|users| Arc::new(users) as Arc<dyn Authenticator>),
         seed: random_seed(),
     };
-    let server = Server::bind(server_config, store).map_err(StartError::Server)?;
+    let server = Server::bind(server_config, store, Vec::new()).map_err(StartError::Server)?;
 
     let handle = server.handle();
     let broker = Arc::new(Broker {

@@ -68,6 +68,7 @@ pub use reason_codes::ReasonCodes;
 pub use subscribe::SubscriptionRequests;
 pub use unsubscribe::Filters;
 pub use variable_byte_integer::MAXIMUM as MAXIMUM_REMAINING_LENGTH;
+pub use writer::encode_properties;
 
 /// Decodes the packet in a frame. CONNECT carries its own version and ignores `version`.
 ///

@@ -20,6 +20,30 @@ pub(crate) struct Writer<'a> {
     field_too_long: Option<usize>,
 }
 
+/// Appends properties encoded, without a length: what a PUBLISH passes on is made of them.
+///
+/// # Errors
+/// One holds a text or bytes longer than 65,535; nothing is appended then.
+pub fn encode_properties<'a>(
+    properties: impl IntoIterator<Item = Property<'a>>,
+    out: &mut Vec<u8>,
+) -> Result<(), EncodeError> {
+    let before = out.len();
+    let mut writer = Writer {
+        out: Some(out),
+        bytes: 0,
+        field_too_long: None,
+    };
+    for property in properties {
+        writer.property(property);
+    }
+    if let Some(bytes) = writer.field_too_long {
+        out.truncate(before);
+        return Err(EncodeError::FieldTooLong { bytes });
+    }
+    Ok(())
+}
+
 /// Appends a packet whose body `write_body` writes.
 pub(crate) fn write_packet(
     first_byte: u8,

@@ -15,6 +15,7 @@ use std::collections::VecDeque;
 use std::num::NonZeroU16;
 
 use nexum_codec::AcknowledgementKind;
+use nexum_extension_api::Label;
 use nexum_types::{PacketIdentifier, ProtocolVersion, ReasonCode, Time};
 
 use crate::admission::Admission;
@@ -100,6 +101,8 @@ impl Holds {
     pub(crate) const CORKED: Holds = Holds(16);
     /// So much of what it published waits for the store that it has to wait, too.
     pub(crate) const OWED: Holds = Holds(32);
+    /// It publishes to an extension that is behind.
+    pub(crate) const EXTENSION: Holds = Holds(64);
 
     pub(crate) fn any(self) -> bool {
         self.0 != 0
@@ -133,6 +136,8 @@ pub(crate) struct OwedAcknowledgement {
     pub(crate) receipts: u16,
     /// Somebody who should keep the message does not.
     pub(crate) refused: Option<NotKept>,
+    /// What an extension says beside it.
+    pub(crate) properties: Vec<(&'static str, Label)>,
 }
 
 impl Connection {
@@ -174,10 +179,14 @@ impl Connection {
 
     /// The acknowledgement with this number, while it is owed.
     pub(crate) fn owed_at(&self, sequence: u32) -> Option<&OwedAcknowledgement> {
+        self.owed.get(self.owed_place(sequence)?)
+    }
+
+    /// The place in the line of the acknowledgement with this number, while it is owed.
+    pub(crate) fn owed_place(&self, sequence: u32) -> Option<usize> {
         // The last one owed has the number before the next one's.
         let behind = self.owed_sequence.wrapping_sub(sequence) as usize;
-        let index = self.owed.len().checked_sub(behind)?;
-        self.owed.get(index)
+        self.owed.len().checked_sub(behind).filter(|_| behind > 0)
     }
 
     /// Whether PUBREC for this identifier waits for receipts.

@@ -208,7 +208,7 @@ impl Journal {
         self.changes
     }
 
-    fn push(&mut self, change: Change) {
+    pub(crate) fn push(&mut self, change: Change) {
         self.changes += 1;
         if let Some(later) = self.aside.get_mut(change.key()) {
             later.change = Some(change);

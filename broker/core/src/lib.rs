@@ -21,6 +21,7 @@
 //!     limits: Arc::new(Limits::default()),
 //!     seed: 7,
 //!     authentication_methods: Arc::from([]),
+//!     extensions: Arc::from([]),
 //! });
 //! let origin = ConnectionOrigin {
 //!     address: None,
@@ -44,8 +45,10 @@ mod address;
 mod admission;
 mod connection;
 mod counters;
+mod extension;
 mod journal;
 mod key;
+mod keyed;
 mod level_trie;
 mod limits;
 mod origin;
@@ -66,7 +69,9 @@ mod timer_wheel;
 mod topic_alias;
 mod unhandled;
 
+pub use address::{ExtensionId, Served};
 pub use counters::{Counters, DropReason, Gauges};
+pub use extension::ExtensionBatch;
 pub use key::{ConnectionKey, ShardId, home_of};
 pub use limits::{Limits, OverlappingSubscriptions, QueueOverflow, SharedSubscriptionStrategy};
 pub use origin::{
@@ -80,4 +85,4 @@ pub use record::{
     SubscriptionRecord, Value, Will,
 };
 pub use record_table::RecordTable;
-pub use shard::{Shard, ShardConfig};
+pub use shard::{ExtensionConfig, Shard, ShardConfig};

@@ -49,6 +49,12 @@ pub struct Limits {
     pub maximum_session_expiry_seconds: u32,
     /// What a 3.1.1 client with Clean Session 0 gets, in seconds: that version has no expiry.
     pub v311_session_expiry_seconds: u32,
+    /// What becomes of a 3.1.1 client whose PUBLISH is refused, which has no word for it: its
+    /// connection ends, or else it is acknowledged and told by a notice on `$reply/-/err`.
+    pub v311_refused_publish_closes: bool,
+    /// Deliveries from queues and streams that a client which states no Receive Maximum may have
+    /// unacknowledged.
+    pub prefetch: NonZeroU16,
     /// Connections at once, over all shards.
     pub maximum_connections: u32,
     /// Sessions at once, connected or not, over all shards.
@@ -132,6 +138,8 @@ impl Default for Limits {
             backpressure_milliseconds: 100,
             maximum_session_expiry_seconds: u32::MAX,
             v311_session_expiry_seconds: 7 * 24 * 3600,
+            v311_refused_publish_closes: false,
+            prefetch: const { NonZeroU16::new(20).expect("not zero") },
             maximum_connections: 100_000,
             maximum_sessions: 1_000_000,
             maximum_subscriptions_per_session: 100_000,

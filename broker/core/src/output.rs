@@ -5,8 +5,10 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 
 use nexum_codec::DecodeError;
+use nexum_extension_api::ErrorCode;
 use nexum_types::{Message, QoS, ReasonCode};
 
+use crate::address::ExtensionId;
 use crate::key::{ConnectionKey, ShardId};
 use crate::origin::{
     AuthenticationOutcome, ConnectionOrigin, Credentials, ExchangeOutcome, ExchangeStep,
@@ -64,6 +66,13 @@ pub enum Input {
         load: LoadId,
         /// The messages in the order of the keys; `None` where there is none that can be read.
         messages: Vec<Option<Arc<Message>>>,
+    },
+    /// What an extension wants.
+    Extension {
+        /// Which one.
+        extension: ExtensionId,
+        /// What.
+        outputs: Vec<nexum_extension_api::Output>,
     },
     /// The broker is going down: every connection is told so and closed.
     ShutDown,
@@ -172,6 +181,15 @@ pub enum Event {
         /// The Client Identifier.
         client_id: Arc<str>,
     },
+    /// What a client had subscribed to is not there any more.
+    SubscriptionLost {
+        /// The Client Identifier.
+        client_id: Arc<str>,
+        /// The filter.
+        filter: Arc<str>,
+        /// Why.
+        reason: String,
+    },
     /// The store did not take what is to be kept: until it does, publications that somebody should
     /// keep are refused.
     StoreRefuses {
@@ -199,7 +217,9 @@ impl Event {
     pub fn level(&self) -> Level {
         match self {
             Event::Connected { .. } | Event::SessionExpired { .. } => Level::Debug,
-            Event::ConnectRefused { .. } | Event::StoreRecovered => Level::Info,
+            Event::ConnectRefused { .. }
+            | Event::SubscriptionLost { .. }
+            | Event::StoreRecovered => Level::Info,
             Event::Disconnected { cause, .. } | Event::ConnectionEnded { cause, .. } => {
                 cause.level()
             }
@@ -231,6 +251,8 @@ pub enum DisconnectCause {
     Administrative(ReasonCode),
     /// What it asked for, or published, could not be stored.
     Unstored,
+    /// What it published was refused, and 3.1.1 has no word for that.
+    PublishRefused(ErrorCode),
     /// The broker is going down.
     ShuttingDown,
 }
@@ -248,6 +270,7 @@ impl DisconnectCause {
             DisconnectCause::Malformed(_)
             | DisconnectCause::Protocol(_)
             | DisconnectCause::Refused(_)
+            | DisconnectCause::PublishRefused(_)
             | DisconnectCause::Administrative(_) => Level::Info,
         }
     }
@@ -376,6 +399,9 @@ impl fmt::Display for DisconnectCause {
                 write!(f, "ended by an administrator: {reason}")
             }
             DisconnectCause::Unstored => f.write_str("the broker could not store what it sent"),
+            DisconnectCause::PublishRefused(code) => {
+                write!(f, "what it published was refused: {}", code.as_str())
+            }
             DisconnectCause::ShuttingDown => f.write_str("the broker is shutting down"),
         }
     }
@@ -433,6 +459,17 @@ impl fmt::Display for Event {
             Event::QueueOverflow { client_id, reason } => {
                 let client = Quoted(client_id);
                 write!(f, "client {client} loses messages: {}", reason.label())
+            }
+            Event::SubscriptionLost {
+                client_id,
+                filter,
+                reason,
+            } => {
+                let client = Quoted(client_id);
+                write!(
+                    f,
+                    "client {client} is not subscribed to {filter} any more: {reason}"
+                )
             }
             Event::SessionExpired { client_id } => {
                 write!(f, "session of {} expired", Quoted(client_id))

@@ -6,6 +6,8 @@
 
 use std::sync::Arc;
 
+use nexum_extension_api::{ErrorCode, Refusal};
+
 use nexum_types::{Message, QoS};
 
 use crate::key::{ConnectionKey, SessionKey, ShardId};
@@ -54,12 +56,31 @@ pub(crate) enum Receipt {
 }
 
 /// Why somebody who should keep a message does not.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum NotKept {
     /// The session is full.
     SessionFull,
     /// The store takes nothing.
     StoreRefuses,
+    /// An extension says why.
+    Refused(Arc<Refusal>),
+}
+
+impl NotKept {
+    /// What its publisher is told.
+    pub(crate) fn refusal(&self) -> Refusal {
+        match self {
+            NotKept::StoreRefuses => Refusal::new(
+                ErrorCode::Unavailable,
+                "the broker cannot store messages now; try again later",
+            ),
+            NotKept::SessionFull => Refusal::new(
+                ErrorCode::QuotaExceeded,
+                "a subscriber that is to get it has no room for it",
+            ),
+            NotKept::Refused(refusal) => Refusal::clone(refusal),
+        }
+    }
 }
 
 /// What another shard hands to the shard that commits a joint publication.

@@ -41,6 +41,8 @@ pub enum Key {
     Waiting(Arc<str>, u64),
     /// The retained message of a topic.
     Retained(Arc<str>),
+    /// A record of an extension's, in its table, which alone knows what it means.
+    Extension(u16, Arc<[u8]>),
 }
 
 /// A record, under the [`Key`] of the same name.
@@ -64,6 +66,8 @@ pub enum Value {
     Waiting(MessageId),
     /// Under [`Key::Retained`].
     Retained(Arc<Message>),
+    /// Under [`Key::Extension`].
+    Extension(Arc<[u8]>),
 }
 
 /// One difference between what is kept and what is to be kept.
@@ -260,6 +264,7 @@ impl Key {
     fn weight_bytes(&self) -> usize {
         match self {
             Key::Subscription(_, text) | Key::Waiting(text, _) | Key::Retained(text) => text.len(),
+            Key::Extension(_, key) => key.len(),
             Key::Session(_)
             | Key::Will(_)
             | Key::Delivery(..)
@@ -293,6 +298,7 @@ impl Change {
                         | Value::Message(message)
                         | Value::Retained(message) => message.size_bytes(),
                         Value::Session(session) => session.client_id.len(),
+                        Value::Extension(value) => value.len(),
                         Value::Subscription(_)
                         | Value::Delivery(_)
                         | Value::Exchange(_)

@@ -43,7 +43,8 @@ impl RecordTable {
             | Value::Will(_)
             | Value::Exchange(_)
             | Value::Received
-            | Value::Waiting(_) => None,
+            | Value::Waiting(_)
+            | Value::Extension(_) => None,
         }
     }
 
@@ -132,6 +133,8 @@ impl RecordTable {
                     let restored = Restored::Retained(Arc::clone(message));
                     (7, Some(home_of(seed, shards, topic)), restored)
                 }
+                // What extensions have is theirs.
+                (Key::Extension(..), _) => continue,
                 (Key::Message(id), _) => {
                     next_message = next_message.max(id.0 + 1);
                     continue;

@@ -16,6 +16,8 @@ pub(crate) enum Subscriber {
     Group(GroupId),
     /// Another shard, which has subscribers of its own.
     Peer(u16),
+    /// An extension, by the place of its capture in the table.
+    Capture(u32),
 }
 
 /// The terms of one subscription, in eight bytes.

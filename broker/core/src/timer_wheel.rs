@@ -124,7 +124,7 @@ mod tests {
         assert_eq!(due, [1, 70, 200]);
         due.clear();
         wheel.fire(Time::ZERO + Duration::from_secs(4999), &mut due);
-        assert_eq!(due, []);
+        assert_eq!(due, [0_u64; 0]);
         wheel.fire(Time::ZERO + Duration::from_secs(5001), &mut due);
         assert_eq!(due, [5000]);
     }

@@ -145,6 +145,8 @@ pub enum Outcome {
     Refused(ReasonCode),
     /// It is larger than the consumer takes, and was not sent ([MQTT-3.1.2-24]).
     TooLarge,
+    /// Its feed was over before it could be sent: as if it had never been delivered.
+    Undelivered,
 }
 
 /// Why a write is not stored. What it was to add will not be there after a crash either.

@@ -66,6 +66,7 @@ impl Encoder {
                 debug_assert_eq!(message.parts().topic.as_str(), &**topic);
                 message::write_retained(message, out);
             }
+            (Key::Extension(..), Value::Extension(value)) => out.extend_from_slice(value),
             (key, _) => panic!("the value under {key:?} is of another kind"),
         }
         Write::Put

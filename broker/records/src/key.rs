@@ -58,6 +58,10 @@ pub(crate) fn write(key: &Key, out: &mut Vec<u8>) -> TableId {
             out.extend_from_slice(topic.as_bytes());
             tables::RETAINED
         }
+        Key::Extension(table, key) => {
+            out.extend_from_slice(key);
+            TableId(*table)
+        }
     }
 }
 

@@ -10,6 +10,7 @@ use nexum_types::QoS;
 use crate::acceptor::StopAccepting;
 use crate::authenticate::Authenticator;
 use crate::clock::Clock;
+use crate::extension_host::HostMailbox;
 use crate::listener::{Listener, ListenerAddress};
 use crate::metrics::{AcceptMetrics, MetricsSnapshot, ShardMetrics, StoreSnapshot};
 use crate::post::{Letter, PostOffice};
@@ -26,6 +27,8 @@ pub(crate) struct Shared {
     pub(crate) stop_accepting: StopAccepting,
     /// Known when the server runs.
     pub(crate) store: OnceLock<StoreWatcher>,
+    /// The mailboxes of the extensions.
+    pub(crate) hosts: Vec<Arc<HostMailbox>>,
 }
 
 /// Steers a server and reads its numbers. Cheap to clone; it outlives the server harmlessly.

@@ -24,7 +24,7 @@
 //!     authenticator: None,
 //!     seed: 7,
 //! };
-//! let server = Server::bind(config, Store::in_memory(Options::default()))?;
+//! let server = Server::bind(config, Store::in_memory(Options::default()), Vec::new())?;
 //! let handle = server.handle();
 //! assert_eq!(handle.listeners()[0].scheme, "tcp");
 //! let running = server.start()?;
@@ -40,6 +40,7 @@ mod admission;
 mod authenticate;
 mod certificate;
 mod clock;
+mod extension_host;
 mod fair_line;
 mod guard;
 mod handle;
@@ -58,6 +59,7 @@ mod tls_config;
 mod transport;
 
 pub use authenticate::Authenticator;
+pub use extension_host::{Composed, RestoreError};
 pub use handle::{Handle, ReloadError};
 pub use listener::{
     BindError, ListenerAddress, ListenerConfig, ListenerTransport, WebSocketConfig,

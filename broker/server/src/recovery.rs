@@ -9,6 +9,7 @@ use nexum_records::{Meta, RecordsError, Recovered, recover};
 use nexum_storage::{CommitError, Refusal, Store};
 
 use crate::clock::Clock;
+use crate::extension_host::{Composed, RestoreError};
 
 /// How often the log tells how far it is.
 const PROGRESS: Duration = Duration::from_secs(1);
@@ -22,12 +23,15 @@ pub enum RecoveryError {
     Refused(Refusal),
     /// The same.
     NotCommitted(CommitError),
+    /// An extension's records cannot be read.
+    Extension(RestoreError),
 }
 
 impl fmt::Display for RecoveryError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             RecoveryError::Records(error) => write!(f, "{error}"),
+            RecoveryError::Extension(error) => write!(f, "{error}"),
             RecoveryError::Refused(error) => {
                 write!(f, "what belongs to nobody cannot be deleted: {error}")
             }
@@ -46,9 +50,11 @@ pub(crate) fn restore(
     shards: u16,
     limits: &Arc<Limits>,
     seed: u64,
+    extensions: &mut [Composed],
 ) -> Result<(Vec<Shard>, Clock), RecoveryError> {
     let begun = Instant::now();
     Meta::open(store, seed).map_err(RecoveryError::Records)?;
+    let configs: Arc<[_]> = extensions.iter().map(Composed::config).collect();
     let mut restored: Vec<Shard> = (0..shards)
         .map(|id| {
             Shard::new(ShardConfig {
@@ -57,6 +63,7 @@ pub(crate) fn restore(
                 limits: Arc::clone(limits),
                 seed,
                 authentication_methods: Arc::from([]),
+                extensions: Arc::clone(&configs),
             })
         })
         .collect();
@@ -81,6 +88,17 @@ pub(crate) fn restore(
     for garbage in &recovered.garbage {
         store.submit(garbage).map_err(RecoveryError::Refused)?;
         store.commit().map_err(RecoveryError::NotCommitted)?;
+    }
+    for extension in extensions {
+        let begun = Instant::now();
+        let count = extension
+            .restore(store, clock.now())
+            .map_err(RecoveryError::Extension)?;
+        tracing::info!(
+            "{}: recovered {count} records in {:.1} s",
+            extension.extension.name(),
+            begun.elapsed().as_secs_f64()
+        );
     }
     let session = SessionId(recovered.next_session_id);
     let message = MessageId(recovered.next_message_id);

@@ -5,12 +5,13 @@ use std::io;
 use std::sync::{Arc, OnceLock, mpsc};
 use std::thread::{self, JoinHandle};
 
-use nexum_core::{Limits, Shard, ShardId};
+use nexum_core::{ExtensionId, Limits, Shard, ShardId};
 use nexum_storage::{Store, StoreEvent, StoreThread, ThreadOptions};
 use tokio::sync::oneshot;
 
 use crate::acceptor::{Acceptor, BoundSockets, StopAccepting};
 use crate::authenticate::{AuthenticationPool, Authenticator};
+use crate::extension_host::{Composed, Host, HostLetter, HostMailbox, HostParts};
 use crate::guard::guarded;
 use crate::handle::{Handle, Shared};
 use crate::keeper::{Keeper, Keepers};
@@ -53,6 +54,8 @@ pub struct Server {
     shared: Arc<Shared>,
     shards: Vec<Shard>,
     store: Store,
+    extensions: Vec<Composed>,
+    seed: u64,
 }
 
 impl fmt::Debug for Server {
@@ -109,7 +112,11 @@ impl Server {
     ///
     /// # Errors
     /// The first address or certificate that cannot be used, or what is wrong with the store.
-    pub fn bind(config: ServerConfig, mut store: Store) -> Result<Server, ServerError> {
+    pub fn bind(
+        config: ServerConfig,
+        mut store: Store,
+        mut extensions: Vec<Composed>,
+    ) -> Result<Server, ServerError> {
         let ServerConfig {
             listeners,
             shards,
@@ -125,8 +132,9 @@ impl Server {
         let shards = shards
             .unwrap_or_else(|| thread::available_parallelism().map_or(1, |number| number.get()))
             .clamp(1, usize::from(u16::MAX));
-        let (restored, clock) = recovery::restore(&mut store, shards as u16, &limits, seed)
-            .map_err(ServerError::Recovery)?;
+        let (restored, clock) =
+            recovery::restore(&mut store, shards as u16, &limits, seed, &mut extensions)
+                .map_err(ServerError::Recovery)?;
         let doorbells: Vec<_> = (0..shards).map(|_| Arc::new(Doorbell::default())).collect();
         let (stop_accepting, stopped) = StopAccepting::new();
         let shared = Arc::new(Shared {
@@ -142,6 +150,10 @@ impl Server {
             accept: AcceptMetrics::default(),
             stop_accepting,
             store: OnceLock::new(),
+            hosts: extensions
+                .iter()
+                .map(|_| Arc::new(HostMailbox::default()))
+                .collect(),
         });
         Ok(Server {
             sockets,
@@ -150,6 +162,8 @@ impl Server {
             shared,
             shards: restored,
             store,
+            extensions,
+            seed,
         })
     }
 
@@ -171,6 +185,8 @@ impl Server {
             shared,
             shards,
             store,
+            extensions,
+            seed,
         } = self;
         let handle = Handle::new(Arc::clone(&shared));
         let (ended, ends) = mpsc::channel();
@@ -184,6 +200,7 @@ impl Server {
             handle,
             ends,
             threads: Vec::new(),
+            hosts: Vec::new(),
             store: None,
         };
         let authentication = shared
@@ -209,6 +226,20 @@ impl Server {
                 run_shard(own, accepting)
             })?;
         }
+        for (place, composed) in extensions.into_iter().enumerate() {
+            let mailbox = Arc::clone(&shared.hosts[place]);
+            let name = composed.extension.name();
+            let parts = HostParts {
+                id: ExtensionId(place as u8),
+                composed,
+                mailbox: Arc::clone(&mailbox),
+                post_office: Arc::clone(&shared.post_office),
+                clock: shared.clock,
+                seed,
+            };
+            let host = Host::new(parts, &store);
+            running.host(name, mailbox, host)?;
+        }
         running.store = Some(store);
         Ok(running)
     }
@@ -222,12 +253,21 @@ impl Server {
     }
 }
 
+/// The thread of an extension.
+#[derive(Debug)]
+struct RunningHost {
+    mailbox: Arc<HostMailbox>,
+    thread: JoinHandle<Result<(), String>>,
+}
+
 /// A server at work.
 #[derive(Debug)]
 pub struct Running {
     handle: Handle,
     ends: mpsc::Receiver<Result<(), String>>,
     threads: Vec<JoinHandle<()>>,
+    /// Ended when the shards have.
+    hosts: Vec<RunningHost>,
     /// Closed when nobody submits any more.
     store: Option<StoreThread>,
 }
@@ -253,12 +293,47 @@ impl Running {
         for thread in self.threads {
             thread.join().expect("the thread's body is guarded");
         }
+        for RunningHost { mailbox, thread } in self.hosts {
+            mailbox.post(HostLetter::ShutDown);
+            if let Err(what) = thread.join().expect("the thread's body is guarded") {
+                tracing::error!("{what}");
+                outcome = outcome.and(Err(RunError::Died(what)));
+            }
+        }
         if let Some(store) = self.store
             && let Err(error) = store.close()
         {
             tracing::error!("the last changes are not stored: {error}");
         }
         outcome
+    }
+
+    /// Starts the thread of an extension. If it gives up, so does the server: what it has promised is
+    /// in the store.
+    fn host(
+        &mut self,
+        name: &'static str,
+        mailbox: Arc<HostMailbox>,
+        host: Host,
+    ) -> Result<(), RunError> {
+        let handle = self.handle.clone();
+        let spawned = thread::Builder::new().name(name.into()).spawn(move || {
+            let outcome = guarded(|| host.run()).unwrap_or_else(Err);
+            if outcome.is_err() {
+                handle.shut_down();
+            }
+            outcome.map_err(|panic| format!("the extension '{name}' panicked: {panic}"))
+        });
+        match spawned {
+            Ok(thread) => {
+                self.hosts.push(RunningHost { mailbox, thread });
+                Ok(())
+            }
+            Err(error) => {
+                self.handle.shut_down();
+                Err(RunError::Threads(error))
+            }
+        }
     }
 
     fn spawn(

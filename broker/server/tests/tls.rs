@@ -295,6 +295,7 @@ fn files_that_cannot_be_used_are_named_before_anything_runs() {
                 seed: 7,
             },
             nexum_storage::Store::in_memory(nexum_storage::Options::default()),
+            Vec::new(),
         )
         .expect_err(named);
         assert!(

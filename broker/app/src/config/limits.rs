@@ -23,6 +23,8 @@ const OVERFLOWS: [(&str, QueueOverflow); 3] = [
     ("drop_newest", QueueOverflow::DropNewest),
 ];
 
+const REFUSED_PUBLISH: [(&str, bool); 2] = [("notice", false), ("close", true)];
+
 const KIB: u64 = 1 << 10;
 const MIB: u64 = 1 << 20;
 const GIB: u64 = 1 << 30;
@@ -57,6 +59,8 @@ pub(super) fn read(reader: &mut Reader<'_>, config: &mut Config) {
         backpressure_milliseconds,
         maximum_session_expiry_seconds,
         v311_session_expiry_seconds,
+        v311_refused_publish_closes,
+        prefetch,
         maximum_connections,
         maximum_sessions,
         maximum_subscriptions_per_session,
@@ -80,6 +84,11 @@ pub(super) fn read(reader: &mut Reader<'_>, config: &mut Config) {
         "overlapping_subscriptions",
         &OVERLAPS,
         overlapping_subscriptions,
+    );
+    mqtt.choice(
+        "v311_refused_publish",
+        &REFUSED_PUBLISH,
+        v311_refused_publish_closes,
     );
     mqtt.seconds(
         "sys_interval_seconds",
@@ -112,6 +121,7 @@ pub(super) fn read(reader: &mut Reader<'_>, config: &mut Config) {
         count maximum_subscriptions_per_session 1..=U32;
         bytes maximum_subscription_bytes_per_session KIB..=TIB;
         count maximum_inflight 1..=32_767;
+        count prefetch 1..=32_767;
         count session_queue_messages 1..=U32;
         bytes session_queue_bytes KIB..=TIB;
         count persistent_queue_messages 1..=U32;

@@ -15,9 +15,11 @@
 
 use std::collections::{BTreeMap, VecDeque};
 
+use nexum_extension_api::DeliveryId;
 use nexum_types::PacketIdentifier;
 
 use super::Delivery;
+use crate::address::ExtensionId;
 
 /// The window may be this many times longer than what is unacknowledged in it before its front is
 /// moved out…
@@ -53,6 +55,15 @@ pub(crate) struct Exchange {
     pub(crate) gated: bool,
     /// PUBLISH was sent once.
     pub(crate) sent: bool,
+    /// It came from an extension, which is told how it ends.
+    pub(crate) feed: Option<FeedDelivery>,
+}
+
+/// What an extension calls a delivery.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct FeedDelivery {
+    pub(crate) extension: ExtensionId,
+    pub(crate) delivery: DeliveryId,
 }
 
 impl Exchange {
@@ -65,6 +76,7 @@ impl Exchange {
             recorded: false,
             gated: false,
             sent: true,
+            feed: None,
         }
     }
 }

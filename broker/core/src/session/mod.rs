@@ -7,7 +7,7 @@
 pub(crate) mod inflight;
 mod received;
 
-use std::collections::{BTreeSet, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -18,10 +18,12 @@ use crate::limits::Limits;
 use crate::peer::Publisher;
 use crate::record::{Key, LoadId, MessageId, SessionId, SubscriptionIdentifierList, Will};
 use crate::replay::{Replay, ReplayRequests};
+use crate::shard::Arrival;
 use crate::shared_subscription::GroupId;
+use crate::subscription::Subscription;
 use crate::subscription_index::FilterId;
 
-pub(crate) use inflight::{Acknowledged, Awaiting, Exchange, Inflight};
+pub(crate) use inflight::{Acknowledged, Awaiting, Exchange, FeedDelivery, Inflight};
 pub(crate) use received::{Received, ReceivedIdentifiers};
 
 /// One message for one session: what to send, and how.
@@ -123,6 +125,20 @@ pub(crate) struct Session {
     pub(crate) gates: VecDeque<PacketIdentifier>,
     /// The load that it waits for.
     pub(crate) load: Option<LoadId>,
+    /// Filters under `$reply`: what is for this session alone.
+    pub(crate) replies: Vec<(Box<str>, Subscription)>,
+    /// Filters that extensions serve.
+    pub(crate) feeds: BTreeMap<Arc<str>, FeedTerms>,
+    /// Extensions that know of its connection, a bit for each…
+    pub(crate) attached: u64,
+    /// …and that ever did.
+    pub(crate) known_to: u64,
+    /// How many of their deliveries the client takes at once.
+    pub(crate) prefetch: u16,
+    /// Deliveries of theirs that the client has not room for yet…
+    pub(crate) arrivals: VecDeque<Arrival>,
+    /// …and those whose identifier is on its way into the store.
+    pub(crate) gated_arrivals: BTreeMap<PacketIdentifier, Arrival>,
     /// Retained messages still to be sent for new subscriptions.
     pub(crate) replays: VecDeque<Replay>,
     /// Those that wait until some of these are done; `None` is almost always.
@@ -133,6 +149,17 @@ pub(crate) struct Session {
     pub(crate) held_since: Time,
     /// Until when this session may not hold publishers back: it was too slow the last time.
     pub(crate) no_backpressure_until: Time,
+}
+
+/// The terms of a feed.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct FeedTerms {
+    /// What it is called while the session has a connection.
+    pub(crate) key: Option<u64>,
+    pub(crate) maximum_qos: QoS,
+    pub(crate) identifier: Option<u32>,
+    /// SUBACK said so.
+    pub(crate) confirmed: bool,
 }
 
 /// A delivery whose message is to be brought back from the store.
@@ -171,6 +198,13 @@ impl Session {
             next_position: 0,
             gates: VecDeque::new(),
             load: None,
+            replies: Vec::new(),
+            feeds: BTreeMap::new(),
+            attached: 0,
+            known_to: 0,
+            prefetch: 0,
+            arrivals: VecDeque::new(),
+            gated_arrivals: BTreeMap::new(),
             replays: VecDeque::new(),
             replay_requests: None,
             held_publishers: BTreeSet::new(),
@@ -248,7 +282,10 @@ impl Session {
 
     /// Whether anything waits to be sent that does not come from a publisher now.
     pub(crate) fn has_backlog(&self) -> bool {
-        !self.queue.is_empty() || self.resend_from.is_some() || self.wants_replay()
+        !self.queue.is_empty()
+            || self.resend_from.is_some()
+            || !self.arrivals.is_empty()
+            || self.wants_replay()
     }
 
     /// Whether retained messages are still to be sent.

@@ -1,6 +1,7 @@
 //! PUBACK, PUBREC, PUBREL and PUBCOMP from clients (sections 3.4 to 3.7 and 4.3).
 
 use nexum_codec::{Acknowledgement, AcknowledgementKind};
+use nexum_extension_api::Outcome;
 use nexum_types::{PacketIdentifier, ReasonCode, Time};
 
 use super::Shard;
@@ -8,7 +9,7 @@ use super::publish::Published;
 use crate::key::ConnectionKey;
 use crate::output::ProtocolError;
 use crate::record::{ExchangeRecord, Key, Value};
-use crate::session::{Acknowledged, Awaiting, Delivery, Exchange};
+use crate::session::{Acknowledged, Awaiting, Delivery, Exchange, FeedDelivery};
 
 impl Shard {
     /// Ends a QoS 1 delivery, whatever its reason code ([MQTT-4.4.0-2]).
@@ -22,7 +23,8 @@ impl Shard {
         let state = &mut self.sessions[session as usize];
         match state.complete(ack.packet_identifier, Awaiting::PubAck) {
             Acknowledged::Completed(exchange) => {
-                self.on_completed(session, ack.packet_identifier, exchange, now);
+                let outcome = outcome(ack.reason_code);
+                self.on_completed(session, ack.packet_identifier, exchange, outcome, now);
             }
             Acknowledged::Mismatch => {
                 self.on_protocol_error(key, ProtocolError::AcknowledgementMismatch, now);
@@ -50,7 +52,8 @@ impl Shard {
         match acknowledged {
             // [MQTT-4.9.0-2]: an error ends the exchange and gives the quota back.
             Acknowledged::Completed(exchange) => {
-                self.on_completed(session, ack.packet_identifier, exchange, now);
+                let outcome = outcome(ack.reason_code);
+                self.on_completed(session, ack.packet_identifier, exchange, outcome, now);
             }
             // [MQTT-4.3.3-4] [MQTT3-4.3.3-1]
             Acknowledged::Received { delivery } => {
@@ -134,7 +137,8 @@ impl Shard {
         let state = &mut self.sessions[session as usize];
         match state.complete(ack.packet_identifier, Awaiting::PubComp) {
             Acknowledged::Completed(exchange) => {
-                self.on_completed(session, ack.packet_identifier, exchange, now);
+                let outcome = outcome(ack.reason_code);
+                self.on_completed(session, ack.packet_identifier, exchange, outcome, now);
             }
             Acknowledged::Mismatch => {
                 self.on_protocol_error(key, ProtocolError::AcknowledgementMismatch, now);
@@ -169,8 +173,23 @@ impl Shard {
     }
 
     /// An exchange is over: its bytes are free, and the next may begin.
-    fn on_completed(&mut self, session: u32, id: PacketIdentifier, exchange: Exchange, now: Time) {
+    fn on_completed(
+        &mut self,
+        session: u32,
+        id: PacketIdentifier,
+        exchange: Exchange,
+        outcome: Outcome,
+        now: Time,
+    ) {
         self.forget_exchange(session, id, &exchange);
+        if let Some(FeedDelivery {
+            extension,
+            delivery,
+        }) = exchange.feed
+        {
+            let key = self.session_key(session);
+            self.settle_delivery(key, extension, delivery, outcome);
+        }
         if let Some(delivery) = exchange.delivery {
             self.sessions[session as usize].release_bytes(&delivery);
             self.on_group_delivery_settled(session, &delivery, now);
@@ -183,5 +202,14 @@ impl Shard {
         {
             self.pump(session, now);
         }
+    }
+}
+
+/// What an extension is told of an acknowledgement.
+fn outcome(reason_code: ReasonCode) -> Outcome {
+    if reason_code.is_error() {
+        Outcome::Refused(reason_code)
+    } else {
+        Outcome::Done
     }
 }

@@ -70,9 +70,10 @@ impl Shard {
         }
         // A will is published in its client's name, so it goes only where the client may publish.
         if let Some(will) = &connect.will
-            && let Some(refusal) = self.refusal_of(will.topic)
+            && let Some(refusal) = self.refusal_of_will(will.topic.as_str(), now)
         {
-            return self.refuse(key, connect.client_id, refusal.reason_code, now);
+            let reason_code = refusal.code.of_publish();
+            return self.refuse(key, connect.client_id, reason_code, now);
         }
         let (client_id, assigned) = match ClientId::new(connect.client_id) {
             Some(client_id) => (client_id, false),
@@ -250,6 +251,12 @@ impl Shard {
             .get()
             .min(MOST_OPEN);
         state.quota_used = 0;
+        // 65,535 is what no Receive Maximum means.
+        state.prefetch = if admission.receive_maximum.get() == u16::MAX {
+            state.quota.min(self.limits.prefetch.get())
+        } else {
+            state.quota
+        };
         state.received_before = state.received.len() as u16;
         // [MQTT-4.4.0-1] [MQTT3-4.4.0-1]
         state.resend_from = (!state.inflight.is_empty()).then_some(0);
@@ -306,6 +313,7 @@ impl Shard {
             session_present,
         });
         self.resume_replays(session);
+        self.resume_feeds(session);
         self.on_session_online(session, now);
         self.pump(session, now);
     }

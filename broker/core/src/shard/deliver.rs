@@ -336,6 +336,7 @@ impl Shard {
     /// the connection was lost, then the queue, and retained messages for new subscriptions.
     pub(super) fn pump(&mut self, session: u32, now: Time) {
         self.send_opened(session, now);
+        self.send_arrivals(session, now);
         let state = &self.sessions[session as usize];
         if state.has_backlog() {
             let most = PUMP_UNTIL_BYTES.min(self.outbound_limit());
@@ -455,6 +456,7 @@ impl Shard {
             recorded: recorded.is_some(),
             gated,
             sent: !gated,
+            feed: None,
         });
         if let Some(session_id) = recorded {
             let record = ExchangeRecord {
@@ -504,6 +506,9 @@ impl Shard {
         }
         if exchange.sent {
             return;
+        }
+        if exchange.feed.is_some() {
+            return self.send_gated_arrival(session, key, id, now);
         }
         let Some(delivery) = &mut exchange.delivery else {
             return;

@@ -8,7 +8,6 @@ use nexum_types::{MessageParts, ProtocolVersion, ReasonCode, Time, TopicName};
 
 use super::Shard;
 use super::promise::Then;
-use super::publish::Publication;
 use super::timers::{FARTHEST_TIMER, Timer};
 use crate::connection::{ConnectionState, CorkedConnAck, Holds};
 use crate::counters::DropReason;
@@ -127,6 +126,7 @@ impl Shard {
             | DisconnectCause::Refused(_)
             | DisconnectCause::TakenOver
             | DisconnectCause::Unstored
+            | DisconnectCause::PublishRefused(_)
             | DisconnectCause::Administrative(_)
             | DisconnectCause::ShuttingDown => String::new(),
         };
@@ -171,6 +171,7 @@ impl Shard {
             self.release(publisher);
         }
         self.on_members_offline(session, now);
+        self.detach(session, expiry == 0);
         self.suspend_replays(session);
         if expiry == 0 {
             return self.end_session(session, now);
@@ -234,6 +235,7 @@ impl Shard {
     pub(super) fn end_session(&mut self, session: u32, now: Time) {
         self.publish_will(session, now);
         self.end_memberships(session, now);
+        self.detach(session, true);
         self.forget_session(session);
         let ended = self.sessions.remove(session as usize);
         self.clients.remove(&ended.client_id);
@@ -268,6 +270,10 @@ impl Shard {
         for filter in &state.subscriptions {
             let filter = Arc::from(self.index.filter_text(*filter));
             self.journal.delete(Key::Subscription(id, filter));
+        }
+        for filter in state.feeds.keys() {
+            self.journal
+                .delete(Key::Subscription(id, Arc::clone(filter)));
         }
         for delivery in &queue {
             self.forget_delivery(session, delivery);
@@ -321,11 +327,8 @@ impl Shard {
             published_at: now,
             expires_at,
         };
-        let mut publication = Publication::new(parts);
-        publication.publisher = session;
         let receipt = id.map(|id| self.promise(Then::ForgetWill(id)));
-        publication.receipt = receipt;
-        let published = self.publish(&mut publication, now);
+        let published = self.publish_anywhere(parts, session, receipt, now);
         if let Some(receipt) = receipt {
             self.await_promise(receipt, published.receipts, None, now);
         }

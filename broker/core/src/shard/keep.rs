@@ -535,6 +535,7 @@ impl Shard {
                         revocable: true,
                         ..
                     } | Then::Commit(_)
+                        | Then::Tell(_)
                 )
             }),
         }

@@ -14,11 +14,15 @@
 mod acknowledge;
 mod authenticate;
 mod backpressure;
+mod command;
 mod connect;
 mod deliver;
 mod ending;
+mod extensions;
+mod feeds;
 mod keep;
 mod load;
+mod owed;
 mod peers;
 mod promise;
 mod publish;
@@ -39,13 +43,16 @@ use std::io::IoSlice;
 use std::sync::Arc;
 
 use hashbrown::HashMap;
+use nexum_extension_api::Claim;
 use nexum_types::{ClientId, ReasonCode, Time};
 use slab::Slab;
 
+use crate::address::{ExtensionId, Served, Words};
 use crate::connection::{Connection, Holds};
 use crate::counters::{Counters, Gauges};
 use crate::journal::Journal;
 use crate::key::{ConnectionKey, SessionKey, ShardId};
+use crate::keyed::Keyed;
 use crate::limits::Limits;
 use crate::origin::ConnectionOrigin;
 use crate::outbound_buffer::BufferPool;
@@ -62,6 +69,10 @@ use crate::subscription_index::{FilterId, SubscriptionIndex};
 use crate::timer_wheel::TimerWheel;
 
 pub(crate) use authenticate::Exchange;
+use command::{Inquiry, PendingCommand};
+use extensions::{Capture, Outbox, PendingCapture};
+pub(crate) use feeds::Arrival;
+use feeds::Feed;
 use load::LoadFor;
 use peers::PendingSubscribe;
 use promise::{HandedOver, Promise};
@@ -83,6 +94,17 @@ pub struct ShardConfig {
     pub seed: u64,
     /// The methods of enhanced authentication that the shell serves.
     pub authentication_methods: Arc<[Box<str>]>,
+    /// What extends the broker, in the order of [`ExtensionId`].
+    pub extensions: Arc<[ExtensionConfig]>,
+}
+
+/// What a shard knows of an extension.
+#[derive(Clone, Copy, Debug)]
+pub struct ExtensionConfig {
+    /// The table that has its records.
+    pub table: u16,
+    /// What it serves.
+    pub claims: &'static [Claim],
 }
 
 /// The sessions whose Client Identifiers hash to this shard, and everything they share.
@@ -130,6 +152,13 @@ pub struct Shard {
     seed: u64,
     shutting_down: bool,
     authentication_methods: Arc<[Box<str>]>,
+    words: Words,
+    extensions: Vec<Outbox>,
+    commands: Keyed<PendingCommand>,
+    inquiries: Keyed<Inquiry>,
+    feeds: Keyed<Feed>,
+    captures: Slab<Capture>,
+    pending_captures: Keyed<PendingCapture>,
     journal: Journal,
     promises: Slab<Promise>,
     /// A joint publication whose acknowledgement is not owed yet.
@@ -161,7 +190,15 @@ impl Shard {
             limits,
             seed,
             authentication_methods,
+            extensions,
         } = config;
+        let served = extensions.iter().zip(0..).flat_map(|(extension, id)| {
+            extension.claims.iter().map(move |claim| Served {
+                extension: ExtensionId(id),
+                claim: *claim,
+            })
+        });
+        let words = Words::new(served.collect());
         Shard {
             id,
             shards: shards.max(1),
@@ -199,6 +236,13 @@ impl Shard {
             seed,
             shutting_down: false,
             authentication_methods,
+            words,
+            extensions: extensions.iter().map(|it| Outbox::new(it.table)).collect(),
+            commands: Keyed::default(),
+            inquiries: Keyed::default(),
+            feeds: Keyed::default(),
+            captures: Slab::new(),
+            pending_captures: Keyed::default(),
             journal: Journal::default(),
             promises: Slab::new(),
             pending_joint: None,
@@ -364,6 +408,7 @@ impl Shard {
             }
             Input::Stored(stored) => self.on_stored(stored, now),
             Input::Loaded { load, messages } => self.on_loaded(load, messages, now),
+            Input::Extension { extension, outputs } => self.on_extension(extension, outputs, now),
             Input::ShutDown => self.shut_down(now),
         }
         self.run_resumed(now);
@@ -552,6 +597,7 @@ impl DisconnectCause {
             }
             DisconnectCause::TakenOver => Some(ReasonCode::SessionTakenOver),
             DisconnectCause::Unstored => Some(ReasonCode::QuotaExceeded),
+            DisconnectCause::PublishRefused(code) => Some(code.of_publish()),
             DisconnectCause::ShuttingDown => Some(ReasonCode::ServerShuttingDown),
         }
     }

@@ -327,7 +327,7 @@ impl Shard {
         }
     }
 
-    fn on_interest_noted(&mut self, token: u32, now: Time) {
+    pub(super) fn on_interest_noted(&mut self, token: u32, now: Time) {
         let Some(pending) = self.pending_subscribes.get_mut(token as usize) else {
             return;
         };
@@ -361,7 +361,7 @@ impl Shard {
                     self.route(publication, now);
                 }
                 let part = self.journal.captured();
-                self.hand_over(from, receipt, part, publication.refused);
+                self.hand_over(from, receipt, part, publication.refused.take());
             }
             Some((receipt, false)) => {
                 let answer = self.promise(Then::Answer {
@@ -374,7 +374,12 @@ impl Shard {
                     self.route(publication, now);
                     self.await_own_commit(publication);
                 }
-                self.await_promise(answer, publication.receipts, publication.refused, now);
+                self.await_promise(
+                    answer,
+                    publication.receipts,
+                    publication.refused.take(),
+                    now,
+                );
             }
             None if is_expired => {}
             None => {
@@ -445,7 +450,7 @@ impl Shard {
         if publication.receipts == 0
             && let Some(receipt) = receipt
         {
-            self.settle(receipt, publication.refused, now);
+            self.settle(receipt, publication.refused.take(), now);
         }
         self.drop_carried_reference(&mut publication);
         for moved in publication.moved {
@@ -461,7 +466,12 @@ impl Shard {
     ) {
         self.await_own_commit(&mut publication);
         if let Some(answer) = answer {
-            self.await_promise(answer, publication.receipts, publication.refused, now);
+            self.await_promise(
+                answer,
+                publication.receipts,
+                publication.refused.take(),
+                now,
+            );
         }
         self.drop_carried_reference(&mut publication);
         for moved in publication.moved {

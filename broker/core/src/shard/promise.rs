@@ -3,6 +3,8 @@
 use nexum_types::{PacketIdentifier, Time};
 
 use super::Shard;
+use super::command::Asker;
+use super::extensions::Publishing;
 use super::publish::{Publication, Published};
 use crate::journal::{Part, Waiters};
 use crate::key::ShardId;
@@ -31,6 +33,10 @@ pub(super) enum Then {
     Commit(Box<Joint>),
     /// The will of a session is published: its record is not needed any more.
     ForgetWill(SessionId),
+    /// Whoever asked for it is told.
+    Tell(Box<Asker>),
+    /// An extension has published it.
+    Published(Box<Publishing>),
 }
 
 /// A QoS 2 publication that several shards keep, and that is committed in one submission with its
@@ -89,7 +95,9 @@ impl Shard {
                 let Some(promise) = self.promises.get_mut(id as usize) else {
                     return;
                 };
-                promise.refused = promise.refused.or(refused);
+                if promise.refused.is_none() {
+                    promise.refused = refused;
+                }
                 promise.remaining = promise.remaining.saturating_sub(1);
                 if promise.remaining == 0 {
                     self.fulfil(id, now);
@@ -131,6 +139,8 @@ impl Shard {
                     self.settle(receipt, refused, now);
                 }
             }
+            Then::Tell(asker) => self.on_published_for(*asker, refused, now),
+            Then::Published(publishing) => self.on_published(*publishing, refused, now),
             Then::ForgetWill(session) => {
                 let has_another = self
                     .session_ids
@@ -163,7 +173,11 @@ impl Shard {
         publication.joint = true;
         self.journal.capture();
         let mut published = self.publish(publication, now);
-        let is_kept = publication.is_kept() || published.receipts > 0;
+        let own_changes = std::mem::take(&mut publication.own_changes);
+        let is_kept = publication.is_kept() || published.receipts > 0 || !own_changes.is_empty();
+        for change in own_changes {
+            self.journal.push(change);
+        }
         if is_kept
             && let Some((session, packet)) = received
             && let Some(id) = self.sessions[session as usize].keeps()

@@ -3,30 +3,41 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use nexum_codec::{
-    Acknowledgement, AcknowledgementKind, Packet, Publish, PublishDelivery, UserProperties,
-};
-use nexum_types::{
-    Message, MessageParts, PacketIdentifier, ProtocolVersion, QoS, ReasonCode, Time, TopicName,
-};
+use nexum_codec::{AcknowledgementKind, Property, Publish, PublishDelivery};
+use nexum_extension_api::{ErrorCode, Refusal};
+use nexum_types::{Message, MessageParts, PacketIdentifier, ProtocolVersion, QoS, Time, TopicName};
 
 use super::Shard;
 use super::deliver::{JointTerms, Terms};
-use crate::address::Word;
-use crate::connection::{Connection, Holds, OwedAcknowledgement};
-use crate::counters::DropReason;
 use crate::key::{ConnectionKey, ShardId};
 use crate::limits::OverlappingSubscriptions;
-use crate::output::{DisconnectCause, ProtocolError};
+use crate::output::ProtocolError;
 use crate::peer::{Moved, NotKept, Publisher, Receipt};
-use crate::record::{Key, MessageId, SessionId, Value};
+use crate::record::{Change, Key, MessageId, SessionId, Value};
 use crate::route_cache::Route;
 use crate::session::Received;
 use crate::subscription::{Subscriber, Subscription};
 
-/// Acknowledgements that a connection may be owed before it is not read any more: enough for what the
-/// store takes in a while.
-const OWED_AT_MOST: usize = 16 * 1024;
+/// Who of those that a publication is due gets it now.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) enum Pass {
+    #[default]
+    All,
+    /// Those who keep it.
+    Keepers,
+    /// The others.
+    Others,
+}
+
+impl Pass {
+    fn is_for(self, terms: &Subscription) -> bool {
+        match self {
+            Pass::All => true,
+            Pass::Keepers => terms.is_durable(),
+            Pass::Others => !terms.is_durable(),
+        }
+    }
+}
 
 /// A message on its way through the routing path.
 pub(super) struct Publication<'a> {
@@ -60,6 +71,9 @@ pub(super) struct Publication<'a> {
     pub(super) carries_reference: bool,
     /// Where it was kept before: deleted in the submission that keeps it anew.
     pub(super) moved: Vec<Moved>,
+    pub(super) pass: Pass,
+    /// What its publisher changes in the submission in which it is kept, if it is joint.
+    pub(super) own_changes: Vec<Change>,
 }
 
 impl<'a> Publication<'a> {
@@ -80,6 +94,8 @@ impl<'a> Publication<'a> {
             shared: None,
             carries_reference: false,
             moved: Vec::new(),
+            pass: Pass::All,
+            own_changes: Vec::new(),
         }
     }
 
@@ -116,7 +132,7 @@ impl<'a> Publication<'a> {
 }
 
 /// What came of a publication.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(super) struct Published {
     /// Somebody was subscribed.
     pub(super) matched: bool,
@@ -124,23 +140,6 @@ pub(super) struct Published {
     pub(super) receipts: u16,
     /// It may not be acknowledged at all.
     pub(super) refused: Option<NotKept>,
-}
-
-/// Why a well-formed PUBLISH is not accepted.
-pub(super) struct Refusal {
-    pub(super) reason_code: ReasonCode,
-    reason_string: String,
-    /// A 3.1.1 client, which cannot be told, is not told the contrary either: its connection ends.
-    closes: bool,
-}
-
-/// Nothing can be promised now.
-fn store_refuses() -> Refusal {
-    Refusal {
-        reason_code: ReasonCode::QuotaExceeded,
-        reason_string: "the broker cannot store messages now; try again later".to_owned(),
-        closes: true,
-    }
 }
 
 impl Shard {
@@ -224,7 +223,8 @@ impl Shard {
             // [MQTT-3.3.4-9]
             return self.on_protocol_error(key, ProtocolError::ReceiveMaximumExceeded, now);
         }
-        if let Some(refusal) = self.refusal_of(topic) {
+        let is_addressed = self.words.is_addressed(topic.as_str()) || has_delay(publish);
+        if !is_addressed && let Some(refusal) = self.refusal_of(topic) {
             return self.refuse_publish(key, publish.delivery, &refusal, now);
         }
         let mut filtered = Vec::new();
@@ -238,7 +238,7 @@ impl Shard {
         let expires_at = publish
             .message_expiry_interval_seconds
             .map(|seconds| now + Duration::from_secs(u64::from(seconds)));
-        let mut publication = Publication::new(MessageParts {
+        let parts = MessageParts {
             topic,
             properties,
             payload: publish.payload,
@@ -246,7 +246,11 @@ impl Shard {
             retain: publish.retain,
             published_at: now,
             expires_at,
-        });
+        };
+        if is_addressed {
+            return self.on_addressed_publish(key, session, publish, topic, parts, now);
+        }
+        let mut publication = Publication::new(parts);
         publication.publisher = Some(session);
         publication.source = Some(Publisher {
             shard: self.id,
@@ -258,14 +262,24 @@ impl Shard {
             }
             PublishDelivery::AtLeastOnce(id) => {
                 if self.journal.is_refusing() && self.would_be_kept(&publication) {
-                    return self.refuse_publish(key, publish.delivery, &store_refuses(), now);
+                    return self.refuse_publish(
+                        key,
+                        publish.delivery,
+                        &NotKept::StoreRefuses.refusal(),
+                        now,
+                    );
                 }
                 let kind = AcknowledgementKind::PubAck;
                 self.publish_acknowledged(&mut publication, key, kind, id, now);
             }
             PublishDelivery::ExactlyOnce(id) => {
                 if self.journal.is_refusing() && self.would_be_kept(&publication) {
-                    return self.refuse_publish(key, publish.delivery, &store_refuses(), now);
+                    return self.refuse_publish(
+                        key,
+                        publish.delivery,
+                        &NotKept::StoreRefuses.refusal(),
+                        now,
+                    );
                 }
                 self.publish_once(&mut publication, key, session, id, now);
             }
@@ -335,132 +349,6 @@ impl Shard {
         }
     }
 
-    /// Names the acknowledgement that the connection will owe next.
-    pub(super) fn next_receipt(&self, key: ConnectionKey) -> Receipt {
-        Receipt::Owed {
-            connection: key,
-            sequence: self.connections[key.index as usize].owed_sequence,
-        }
-    }
-
-    /// Acknowledges as soon as all receipts have come and nothing is owed before it.
-    pub(super) fn owe(
-        &mut self,
-        key: ConnectionKey,
-        kind: AcknowledgementKind,
-        packet_identifier: PacketIdentifier,
-        published: Published,
-        now: Time,
-    ) {
-        let reason_code = if published.matched {
-            ReasonCode::Success
-        } else {
-            ReasonCode::NoMatchingSubscribers
-        };
-        let connection = &mut self.connections[key.index as usize];
-        if published
-            == (Published {
-                matched: published.matched,
-                ..Published::default()
-            })
-            && connection.owed.is_empty()
-        {
-            return self.send_acknowledgement(key.index, kind, packet_identifier, reason_code);
-        }
-        connection.owed.push_back(OwedAcknowledgement {
-            kind,
-            packet_identifier,
-            reason_code,
-            receipts: published.receipts,
-            refused: published.refused,
-        });
-        connection.owed_sequence = connection.owed_sequence.wrapping_add(1);
-        connection.owed_pubacks += u32::from(kind == AcknowledgementKind::PubAck);
-        if connection.owed.len() >= OWED_AT_MOST {
-            connection.holds.add(Holds::OWED);
-        }
-        self.acknowledge_owed(key, now);
-    }
-
-    /// Somebody who promised to keep a message has it, or has not.
-    pub(super) fn on_owed_receipt(
-        &mut self,
-        key: ConnectionKey,
-        sequence: u32,
-        refused: Option<NotKept>,
-        now: Time,
-    ) {
-        let Some(connection) = self.connection_mut(key) else {
-            return;
-        };
-        // The last one owed has the sequence before the next one's.
-        let behind = connection.owed_sequence.wrapping_sub(sequence) as usize;
-        let Some(index) = connection.owed.len().checked_sub(behind) else {
-            return;
-        };
-        let Some(owed) = connection.owed.get_mut(index) else {
-            return;
-        };
-        owed.receipts = owed.receipts.saturating_sub(1);
-        owed.refused = owed.refused.or(refused);
-        if index == 0 {
-            self.acknowledge_owed(key, now);
-        }
-    }
-
-    /// Sends the acknowledgements at the front that wait for nothing any more.
-    fn acknowledge_owed(&mut self, key: ConnectionKey, now: Time) {
-        while let Some(connection) = self.connection_mut(key)
-            && connection
-                .owed
-                .front()
-                .is_some_and(|owed| owed.receipts == 0)
-            && let Some(owed) = connection.owed.pop_front()
-        {
-            connection.owed_pubacks -= u32::from(owed.kind == AcknowledgementKind::PubAck);
-            if connection.holds.has(Holds::OWED) && connection.owed.len() * 2 < OWED_AT_MOST {
-                self.lift_hold(key, Holds::OWED);
-            }
-            let (kind, id) = (owed.kind, owed.packet_identifier);
-            match owed.refused {
-                None => self.send_acknowledgement(key.index, kind, id, owed.reason_code),
-                Some(why) => self.refuse_owed(key, kind, id, why, now),
-            }
-        }
-    }
-
-    /// Tells a publisher that its message is not kept.
-    fn refuse_owed(
-        &mut self,
-        key: ConnectionKey,
-        kind: AcknowledgementKind,
-        id: PacketIdentifier,
-        why: NotKept,
-        now: Time,
-    ) {
-        let refusal = match why {
-            NotKept::StoreRefuses => store_refuses(),
-            NotKept::SessionFull => Refusal {
-                reason_code: ReasonCode::QuotaExceeded,
-                reason_string: "a subscriber that is to get it has no room for it".to_owned(),
-                closes: false,
-            },
-        };
-        let delivery = match kind {
-            AcknowledgementKind::PubRec => {
-                // The identifier is free again ([MQTT-4.3.3-6]).
-                if let Some(session) = self.connection(key).and_then(Connection::session) {
-                    self.forget_received(session, id);
-                }
-                PublishDelivery::ExactlyOnce(id)
-            }
-            AcknowledgementKind::PubAck
-            | AcknowledgementKind::PubRel
-            | AcknowledgementKind::PubComp => PublishDelivery::AtLeastOnce(id),
-        };
-        self.refuse_publish(key, delivery, &refusal, now);
-    }
-
     /// 3.1.1 has no Receive Maximum; there the 65,535 identifiers are the bound.
     fn exceeds_receive_maximum(&self, key: ConnectionKey, session: u32) -> bool {
         let connection = &self.connections[key.index as usize];
@@ -477,96 +365,26 @@ impl Shard {
         received + owed >= usize::from(self.limits.receive_maximum.get()) + inherited
     }
 
-    /// Why a client may publish nothing to this topic, if so.
+    /// Why nobody may publish to this plain topic, if so.
     #[inline]
     pub(super) fn refusal_of(&self, topic: TopicName<'_>) -> Option<Refusal> {
         let text = topic.as_str();
-        if text.starts_with('$')
-            && let Some(word) = Word::of(text)
-        {
-            return Some(match word {
-                Word::Sys => Refusal {
-                    reason_code: ReasonCode::NotAuthorized,
-                    reason_string: "only the broker publishes to $SYS".to_owned(),
-                    closes: false,
-                },
-                Word::Served(word) => Refusal {
-                    reason_code: ReasonCode::TopicNameInvalid,
-                    reason_string: format!("nothing on this broker serves {word}"),
-                    closes: false,
-                },
-            });
-        }
         let most = usize::from(self.limits.maximum_topic_levels);
         // A topic shorter than the bound cannot have more levels than bytes.
         if text.len() >= most && text.bytes().filter(|byte| *byte == b'/').count() >= most {
-            return Some(Refusal {
-                reason_code: ReasonCode::TopicNameInvalid,
-                reason_string: format!("a topic has at most {most} levels here"),
-                closes: false,
-            });
+            return Some(Refusal::new(
+                ErrorCode::BadAddress,
+                format!("a topic has at most {most} levels here"),
+            ));
         }
         None
-    }
-
-    fn refuse_publish(
-        &mut self,
-        key: ConnectionKey,
-        delivery: PublishDelivery,
-        refusal: &Refusal,
-        now: Time,
-    ) {
-        let connection = &self.connections[key.index as usize];
-        let (version, explain) = (connection.version, connection.request_problem_information);
-        self.counters.drop_message(DropReason::Refused);
-        let (kind, packet_identifier) = match delivery {
-            // Nobody can be told; [MQTT3-3.3.5-2] allows it on 3.1.1.
-            PublishDelivery::AtMostOnce => return,
-            PublishDelivery::AtLeastOnce(id) => (AcknowledgementKind::PubAck, id),
-            PublishDelivery::ExactlyOnce(id) => (AcknowledgementKind::PubRec, id),
-        };
-        if version == ProtocolVersion::V3_1_1 && refusal.closes {
-            let cause = DisconnectCause::Unstored;
-            return self.end_connection(key, cause, now);
-        }
-        if version == ProtocolVersion::V3_1_1 {
-            // [MQTT3-3.3.5-2]: acknowledged, since there is no way to say no, or closed. For QoS 2
-            // the identifier is remembered so that PUBREL finds it.
-            if let (AcknowledgementKind::PubRec, Some(session)) = (kind, connection.session()) {
-                self.sessions[session as usize]
-                    .received
-                    .insert(packet_identifier, Received::Here);
-            }
-            return self.send_acknowledgement(
-                key.index,
-                kind,
-                packet_identifier,
-                ReasonCode::Success,
-            );
-        }
-        // [MQTT-3.1.2-29]
-        let reason_string = explain.then_some(refusal.reason_string.as_str());
-        self.send_explained(key.index, reason_string, |reason_string| {
-            let acknowledgement = Acknowledgement {
-                packet_identifier,
-                reason_code: refusal.reason_code,
-                reason_string,
-                user_properties: UserProperties::default(),
-            };
-            match kind {
-                AcknowledgementKind::PubAck => Packet::PubAck(acknowledgement),
-                AcknowledgementKind::PubRec => Packet::PubRec(acknowledgement),
-                AcknowledgementKind::PubRel => Packet::PubRel(acknowledgement),
-                AcknowledgementKind::PubComp => Packet::PubComp(acknowledgement),
-            }
-        });
     }
 
     /// Routes a message to everyone it is due, and keeps it if it is to be retained.
     ///
     /// As many answers as the result counts will come for the publication's receipt.
     pub(super) fn publish(&mut self, publication: &mut Publication<'_>, now: Time) -> Published {
-        if publication.parts.retain {
+        if publication.parts.retain && publication.pass != Pass::Others {
             self.retain(publication);
         }
         let matched = self.route(publication, now);
@@ -574,7 +392,7 @@ impl Shard {
         Published {
             matched,
             receipts: publication.receipts,
-            refused: publication.refused,
+            refused: publication.refused.clone(),
         }
     }
 
@@ -675,8 +493,12 @@ impl Shard {
         }
         self.templates.clear();
         for matching in route.chunk_by(|(one, _), (other, _)| one == other) {
-            let (subscriber, _) = matching[0];
-            match subscriber {
+            let (subscriber, terms) = &matching[0];
+            let is_captured = matches!(subscriber, Subscriber::Capture(_));
+            if !publication.pass.is_for(terms) && !is_captured {
+                continue;
+            }
+            match *subscriber {
                 Subscriber::Session(session) => {
                     let own = publication.publisher == Some(session);
                     if let [(_, subscription)] = matching {
@@ -696,6 +518,12 @@ impl Shard {
                     }
                 }
                 Subscriber::Pending(_) => {}
+                Subscriber::Capture(capture) => {
+                    // Once, and with those who keep it.
+                    if publication.pass != Pass::Others {
+                        self.hand_to_capture(capture, publication);
+                    }
+                }
                 Subscriber::Group(group) => self.deliver_to_group(group, publication, now),
                 Subscriber::Peer(peer) => {
                     if !publication.from_peer {
@@ -728,6 +556,15 @@ impl Shard {
             published_at: now,
             expires_at: None,
         };
-        self.publish(&mut Publication::new(parts), now);
+        self.publish_anywhere(parts, None, None, now);
     }
+}
+
+/// Whether an MQTT 5 client says when a plain topic is to be published to.
+fn has_delay(publish: &Publish<'_>) -> bool {
+    !publish.properties.is_empty()
+        && publish
+            .properties
+            .iter()
+            .any(|property| matches!(property, Property::UserProperty("delay", _)))
 }

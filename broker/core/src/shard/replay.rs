@@ -12,7 +12,6 @@ use super::Shard;
 use super::promise::Then;
 use super::publish::Publication;
 use super::put_out::Form;
-use crate::address::Word;
 use crate::counters::DropReason;
 use crate::key::{ConnectionKey, ShardId};
 use crate::peer::{PeerMessage, Receipt};
@@ -497,5 +496,5 @@ impl Shard {
 
 /// What the broker says of itself it says anew after a restart.
 fn outlives_broker(topic: TopicName<'_>) -> bool {
-    Word::of(topic.as_str()) != Some(Word::Sys)
+    topic.as_str() != "$SYS" && !topic.as_str().starts_with("$SYS/")
 }

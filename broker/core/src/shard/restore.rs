@@ -6,11 +6,14 @@ use nexum_types::{ClientId, SharedSubscription, Time, TopicFilter};
 
 use super::Shard;
 use super::timers::Timer;
+use crate::address::Root;
 use crate::peer::{MemberKey, MemberTerms, PeerMessage};
 use crate::record::{
     ExchangeRecord, Key, MessageId, Restored, SessionId, SessionRecord, SubscriptionRecord,
 };
-use crate::session::{Awaiting, Delivery, DeliveryRecorded, Exchange, Received, Session};
+use crate::session::{
+    Awaiting, Delivery, DeliveryRecorded, Exchange, FeedTerms, Received, Session,
+};
 use crate::shared_subscription::WaitingMessage;
 use crate::subscription::{Subscriber, Subscription};
 
@@ -112,6 +115,26 @@ impl Shard {
         let Some(session) = self.session_of(id) else {
             return;
         };
+        if let Ok(Some(_)) = self.feed_wish(filter) {
+            let terms = FeedTerms {
+                key: None,
+                maximum_qos: record.maximum_qos,
+                identifier: record.identifier,
+                confirmed: true,
+            };
+            let state = &mut self.sessions[session as usize];
+            state.feeds.insert(Arc::from(filter), terms);
+            state.subscription_bytes += filter.len() as u64;
+            return;
+        }
+        if let Root::Served { .. } | Root::Reserved(_) = self.words.root(filter) {
+            // Nobody serves it any more.
+            return;
+        }
+        if self.words.root(filter) == Root::Reply {
+            self.hear_replies(session, filter, Subscription::of_record(record));
+            return;
+        }
         match SharedSubscription::parse(filter) {
             Some(Ok(shared)) => {
                 let name = format!("{}/{}", shared.share_name(), shared.filter().as_str());

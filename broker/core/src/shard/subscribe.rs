@@ -6,11 +6,13 @@ use nexum_codec::{
     Packet, ReasonCodes, Split, SubAck, Subscribe, SubscriptionRequest, UnsubAck, Unsubscribe,
     UserProperties, decode, split_frame,
 };
+use nexum_extension_api::{Address, ErrorCode, Options, Refusal as ExtensionRefusal};
 use nexum_types::{ProtocolVersion, QoS, ReasonCode, SharedSubscription, Time, TopicFilter};
 
 use super::Shard;
+use super::feeds::FeedWish;
 use super::peers::{Awaited, PendingSubscribe};
-use crate::address::Word;
+use crate::address::{Root, SubscribeAddress, canonical, of_option};
 use crate::connection::{Connection, Holds};
 use crate::key::ConnectionKey;
 use crate::output::{DisconnectCause, ProtocolError};
@@ -45,6 +47,16 @@ enum Request<'a> {
     Plain(TopicFilter<'a>),
     /// The group's name: `<ShareName>/<filter>`.
     Shared(Arc<str>),
+    /// Replies to this session.
+    Replies,
+    /// What an extension serves.
+    Feed(FeedWish),
+}
+
+impl From<ExtensionRefusal> for Refusal {
+    fn from(refused: ExtensionRefusal) -> Refusal {
+        refusal(refused.code.of_subscribe(), refused.reason)
+    }
 }
 
 /// What a new subscription is to be sent at once.
@@ -77,7 +89,7 @@ impl Shard {
             let error = ProtocolError::NoLocalOnSharedSubscription;
             return self.on_protocol_error(key, error, now);
         }
-        if self.shards > 1 && self.announce_subscribe(key, session, subscribe, packet, now) {
+        if self.announce_subscribe(key, session, subscribe, packet, now) {
             return;
         }
         self.complete_subscribe(key, subscribe, self.overtaken.now(), now);
@@ -110,8 +122,19 @@ impl Shard {
         let token = self.pending_subscribes.vacant_key() as u32;
         let mut remaining = 0;
         let mut placeholders = Vec::new();
-        for request in subscribe.requests.iter() {
+        for (number, request) in subscribe.requests.iter().enumerate() {
             match self.check_request(session, request.filter) {
+                Ok(Request::Plain(_) | Request::Shared(_)) if self.shards == 1 => {}
+                Ok(Request::Replies) | Err(_) => {}
+                Ok(Request::Feed(wish)) => {
+                    let Ok(options) = options_of(subscribe.user_properties, number) else {
+                        continue;
+                    };
+                    let most = request.options.maximum_qos;
+                    let is_asked =
+                        self.open_feed(session, request.filter, wish, most, options, Some(token));
+                    remaining += u32::from(is_asked);
+                }
                 Ok(Request::Plain(filter)) => {
                     let pending = Subscriber::Pending(token);
                     let (id, previous) =
@@ -128,7 +151,6 @@ impl Shard {
                     let terms = member_terms(&request, subscribe.subscription_identifier);
                     remaining += self.announce_member(session, &name, terms, token, now);
                 }
-                Err(_) => {}
             }
         }
         if remaining == 0 {
@@ -193,11 +215,15 @@ impl Shard {
         let mut reason_string = None;
         let mut retained = Vec::new();
         // [MQTT-3.8.4-5] [MQTT3-3.8.4-4]: as if each filter had come in a packet of its own.
-        for request in subscribe.requests.iter() {
-            match self.subscribe_one(session, request, identifier, now) {
+        for (number, request) in subscribe.requests.iter().enumerate() {
+            let options = options_of(subscribe.user_properties, number);
+            let granted = options.map_err(Refusal::from).and_then(|options| {
+                self.subscribe_one(session, request, identifier, options.is_some(), now)
+            });
+            match granted {
                 // [MQTT-3.8.4-8]
-                Ok(wants) => {
-                    reason_codes.push(match request.options.maximum_qos {
+                Ok((granted, wants)) => {
+                    reason_codes.push(match granted {
                         QoS::AtMostOnce => ReasonCode::Success,
                         QoS::AtLeastOnce => ReasonCode::GrantedQoS1,
                         QoS::ExactlyOnce => ReasonCode::GrantedQoS2,
@@ -252,9 +278,15 @@ impl Shard {
         session: u32,
         request: SubscriptionRequest<'_>,
         identifier: Option<u32>,
+        has_options: bool,
         now: Time,
-    ) -> Result<Wants, Refusal> {
+    ) -> Result<(QoS, Wants), Refusal> {
         let checked = self.check_request(session, request.filter)?;
+        let most = request.options.maximum_qos;
+        if has_options && !matches!(checked, Request::Feed(_)) {
+            let text = "options mean nothing to a plain topic filter";
+            return Err(refusal(ReasonCode::TopicFilterInvalid, text));
+        }
         let keeps = self.sessions[session as usize].keeps();
         if keeps.is_some() && self.journal.is_refusing() {
             let text = "the broker cannot store subscriptions now; try again later";
@@ -286,40 +318,66 @@ impl Shard {
                     self.count_subscriber(id, true);
                 }
                 if wants_retained(request.options.retain_handling, previous.is_some()) {
-                    return Ok(Wants::Retained);
+                    return Ok((most, Wants::Retained));
                 }
             }
+            Request::Replies => {
+                let subscription = Subscription::new(request.options, identifier, keeps.is_some());
+                if self.hear_replies(session, request.filter, subscription)
+                    && let Some(id) = keeps
+                {
+                    let key = Key::Subscription(id, Arc::from(request.filter));
+                    self.journal
+                        .put(key, Value::Subscription(subscription.record()));
+                }
+            }
+            Request::Feed(_) => {
+                let record = Subscription::new(request.options, identifier, false).record();
+                let granted = self.confirm_feed(session, request.filter, record)?;
+                return Ok((granted, Wants::Nothing));
+            }
         }
-        Ok(Wants::Nothing)
+        Ok((most, Wants::Nothing))
+    }
+
+    /// Replies to the session are sent to it. Returns whether anything has changed.
+    pub(super) fn hear_replies(
+        &mut self,
+        session: u32,
+        filter: &str,
+        subscription: Subscription,
+    ) -> bool {
+        let state = &mut self.sessions[session as usize];
+        match state
+            .replies
+            .iter_mut()
+            .find(|(known, _)| **known == *filter)
+        {
+            Some((_, known)) => std::mem::replace(known, subscription) != subscription,
+            None => {
+                state.subscription_bytes += filter.len() as u64;
+                state.replies.push((Box::from(filter), subscription));
+                true
+            }
+        }
     }
 
     fn check_request<'a>(&self, session: u32, filter: &'a str) -> Result<Request<'a>, Refusal> {
-        let (request, bytes, is_new) = match SharedSubscription::parse(filter) {
-            None => {
-                let filter = self.check_filter(filter)?;
-                let subscriber = Subscriber::Session(session);
-                let id = self.index.find(filter);
-                let existing = id.and_then(|id| self.index.value(id, subscriber));
-                let bytes = filter.as_str().len();
-                (Request::Plain(filter), bytes, existing.is_none())
-            }
-            Some(Err(error)) => {
-                return Err(refusal(ReasonCode::TopicFilterInvalid, error.to_string()));
-            }
-            Some(Ok(shared)) => {
-                let filter = self.check_filter(shared.filter().as_str())?;
-                let name = format!("{}/{}", shared.share_name(), filter.as_str());
-                let joined = &self.sessions[session as usize].shared_subscriptions;
-                let is_new = self
-                    .groups
-                    .find(&name)
-                    .is_none_or(|group| !joined.contains(&group));
-                let bytes = name.len();
-                (Request::Shared(Arc::from(name)), bytes, is_new)
-            }
-        };
         let state = &self.sessions[session as usize];
-        let count = state.subscriptions.len() + state.shared_subscriptions.len();
+        let (request, bytes, is_new) = if let Some(wish) = self.feed_wish(filter)? {
+            let is_new = !state.feeds.contains_key(filter);
+            (Request::Feed(wish), filter.len(), is_new)
+        } else if self.words.root(filter) == Root::Reply {
+            self.check_filter(filter)?;
+            let is_new = !state.replies.iter().any(|(known, _)| **known == *filter);
+            (Request::Replies, filter.len(), is_new)
+        } else {
+            self.check_plain_request(session, filter)?
+        };
+        let count = state.subscriptions.len()
+            + state.shared_subscriptions.len()
+            + state.replies.len()
+            + state.feeds.len();
         if is_new && count >= self.limits.maximum_subscriptions_per_session as usize {
             let text = format!("a session has at most {count} subscriptions here");
             return Err(refusal(ReasonCode::QuotaExceeded, text));
@@ -332,12 +390,86 @@ impl Shard {
         Ok(request)
     }
 
+    /// With its bytes, and whether the session has not subscribed to it yet.
+    fn check_plain_request<'a>(
+        &self,
+        session: u32,
+        filter: &'a str,
+    ) -> Result<(Request<'a>, usize, bool), Refusal> {
+        match SharedSubscription::parse(filter) {
+            None => {
+                let filter = self.check_filter(filter)?;
+                let subscriber = Subscriber::Session(session);
+                let id = self.index.find(filter);
+                let existing = id.and_then(|id| self.index.value(id, subscriber));
+                let bytes = filter.as_str().len();
+                Ok((Request::Plain(filter), bytes, existing.is_none()))
+            }
+            Some(Err(error)) => Err(refusal(ReasonCode::TopicFilterInvalid, error.to_string())),
+            Some(Ok(shared)) => {
+                let filter = self.check_filter(shared.filter().as_str())?;
+                let name = format!("{}/{}", shared.share_name(), filter.as_str());
+                let joined = &self.sessions[session as usize].shared_subscriptions;
+                let is_new = self
+                    .groups
+                    .find(&name)
+                    .is_none_or(|group| !joined.contains(&group));
+                let bytes = name.len();
+                Ok((Request::Shared(Arc::from(name)), bytes, is_new))
+            }
+        }
+    }
+
+    /// What a filter asks of an extension, if it does.
+    pub(super) fn feed_wish(&self, filter: &str) -> Result<Option<FeedWish>, ExtensionRefusal> {
+        if !filter.starts_with('$') {
+            return Ok(None);
+        }
+        let is_shared = SharedSubscription::parse(filter).is_some();
+        let address = match SubscribeAddress::parse(filter) {
+            Ok(address) => address,
+            // What is wrong with a shared subscription is said by who knows it better.
+            Err(_) if is_shared => return Ok(None),
+            Err(refusal) => return Err(refusal),
+        };
+        let Root::Served { served, spelling } = self.words.root(address.target) else {
+            return Ok(None);
+        };
+        if let Some(Err(error)) = SharedSubscription::parse(filter) {
+            return Err(ExtensionRefusal::new(
+                ErrorCode::BadAddress,
+                error.to_string(),
+            ));
+        }
+        if address.exclusive || address.filter.is_some() {
+            let word = if address.exclusive {
+                "$exclusive"
+            } else {
+                "$filter"
+            };
+            return Err(super::command::nobody_serves(word));
+        }
+        let target = canonical(address.target, spelling, served.claim.word);
+        TopicFilter::new(&target)
+            .map_err(|error| ExtensionRefusal::new(ErrorCode::BadAddress, error.to_string()))?;
+        let parsed = Address::parse(&target).map_err(|error| super::command::of_address(&error))?;
+        Ok(Some(FeedWish {
+            served,
+            spelling,
+            address: parsed,
+            share_name: address.share_name.map(Box::from),
+        }))
+    }
+
     fn check_filter<'a>(&self, filter: &'a str) -> Result<TopicFilter<'a>, Refusal> {
-        match Word::of(filter) {
-            None | Some(Word::Sys) => {}
-            Some(Word::Served(word)) => {
-                let text = format!("nothing on this broker serves {word}");
+        match self.words.root(filter) {
+            Root::Plain | Root::Sys | Root::Reply => {}
+            Root::Served { .. } => {
+                let text = format!("{filter} is served as a whole, not as a topic");
                 return Err(refusal(ReasonCode::TopicFilterInvalid, text));
+            }
+            Root::Reserved(word) => {
+                return Err(super::command::nobody_serves(word).into());
             }
         }
         let filter = TopicFilter::new(filter)
@@ -392,6 +524,9 @@ impl Shard {
 
     /// [MQTT-3.10.4-1]: the filter is compared character by character.
     fn unsubscribe_one(&mut self, session: u32, filter: &str, now: Time) -> ReasonCode {
+        if self.close_feed(session, filter) || self.ignore_replies(session, filter) {
+            return self.forget_subscription(session, filter);
+        }
         let existed = match SharedSubscription::parse(filter) {
             Some(Ok(shared)) => {
                 let name = format!("{}/{}", shared.share_name(), shared.filter().as_str());
@@ -423,13 +558,48 @@ impl Shard {
             },
         };
         if existed {
-            if let Some(id) = self.sessions[session as usize].id {
-                self.journal
-                    .delete(Key::Subscription(id, Arc::from(filter)));
-            }
-            ReasonCode::Success
+            self.forget_subscription(session, filter)
         } else {
             ReasonCode::NoSubscriptionExisted
         }
     }
+
+    fn forget_subscription(&mut self, session: u32, filter: &str) -> ReasonCode {
+        if let Some(id) = self.sessions[session as usize].id {
+            self.journal
+                .delete(Key::Subscription(id, Arc::from(filter)));
+        }
+        ReasonCode::Success
+    }
+
+    /// True if replies to the session were subscribed to under this filter.
+    fn ignore_replies(&mut self, session: u32, filter: &str) -> bool {
+        let state = &mut self.sessions[session as usize];
+        let place = state.replies.iter().position(|(it, _)| **it == *filter);
+        if let Some(place) = place {
+            state.replies.remove(place);
+            state.subscription_bytes -= filter.len() as u64;
+        }
+        place.is_some()
+    }
+}
+
+/// The options for one of the filters: User Properties are of the whole packet, and apply to all of
+/// its filters, or with a number behind the key to that one.
+fn options_of(
+    properties: UserProperties<'_>,
+    number: usize,
+) -> Result<Option<Box<Options>>, ExtensionRefusal> {
+    let mut options = Options::default();
+    for (name, value) in properties.iter() {
+        let key = match name.rsplit_once('.') {
+            Some((key, of)) if of.parse() == Ok(number) => key,
+            Some(_) => continue,
+            None => name,
+        };
+        if matches!(key, "from" | "filter") {
+            options.set(key, value).map_err(|error| of_option(&error))?;
+        }
+    }
+    Ok((options != Options::default()).then(|| Box::new(options)))
 }

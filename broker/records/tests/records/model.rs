@@ -318,7 +318,7 @@ fn session_of(key: &Key) -> Option<SessionId> {
         | Key::Delivery(id, _)
         | Key::Exchange(id, _)
         | Key::Received(id, _) => Some(*id),
-        Key::Message(_) | Key::Waiting(..) | Key::Retained(_) => None,
+        Key::Message(_) | Key::Waiting(..) | Key::Retained(_) | Key::Extension(..) => None,
     }
 }
 
@@ -361,6 +361,7 @@ fn order(key: &Key) -> u8 {
         Key::Waiting(..) => 6,
         Key::Message(_) => 7,
         Key::Retained(_) => 8,
+        Key::Extension(..) => 9,
     }
 }
 

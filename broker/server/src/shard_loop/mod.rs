@@ -36,7 +36,8 @@ use std::task::{Context, Poll};
 use std::time::Duration;
 
 use nexum_core::{
-    AuthenticationOutcome, ConnectionKey, Credentials, Event, ExchangeOutcome, Input, Level,
+    AuthenticationOutcome, ConnectionKey, Credentials, Event, ExchangeOutcome, ExtensionId, Input,
+    Level,
 };
 use nexum_core::{Output, Shard, ShardId};
 use nexum_types::Time;
@@ -46,6 +47,7 @@ use self::limbo::LimboTable;
 use self::links::{Link, LinkTable, Phase};
 use self::report::Report;
 use crate::authenticate::AuthenticationPool;
+use crate::extension_host::HostLetter;
 use crate::guard::{PANICS_IN_A_ROW, guarded};
 use crate::handle::Shared;
 use crate::keeper::Keeper;
@@ -164,6 +166,7 @@ impl ShardLoop {
         // In this order: what another shard does because of it is stored behind it.
         self.keeper.submit(&mut self.shard);
         self.post_batches();
+        self.post_to_extensions();
         self.report
             .end_turn(&self.shard, self.since, self.shared.clock);
         let metrics = &self.shared.shards[usize::from(self.id.0)];
@@ -356,6 +359,16 @@ impl ShardLoop {
             let over = mailbox.post_weighing(letter, weight_bytes, self.id);
             if over && !self.congested.contains(&to) {
                 self.congested.push(to);
+            }
+        }
+    }
+
+    /// Hands every extension what gathered for it. How much that is the core bounds.
+    fn post_to_extensions(&mut self) {
+        for (place, mailbox) in self.shared.hosts.iter().enumerate() {
+            let batch = self.shard.take_extension_batch(ExtensionId(place as u8));
+            if let Some(batch) = batch {
+                mailbox.post(HostLetter::Inputs(batch.inputs));
             }
         }
     }

@@ -30,6 +30,7 @@ fn a_panic_ends_the_connection_and_nothing_else() {
             seed: 7,
         },
         nexum_storage::Store::in_memory(nexum_storage::Options::default()),
+        Vec::new(),
     )
     .expect("a free port");
     let handle = server.handle();

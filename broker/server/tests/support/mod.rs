@@ -59,6 +59,7 @@ impl TestServer {
                 seed: 7,
             },
             nexum_storage::Store::in_memory(nexum_storage::Options::default()),
+            Vec::new(),
         )
         .expect("a free port on loopback");
         let handle = server.handle();

@@ -366,6 +366,7 @@ impl World {
                     limits: Arc::clone(&limits),
                     seed: meta.seed,
                     authentication_methods: Arc::from([]),
+                    extensions: Arc::from([]),
                 })
             })
             .collect();

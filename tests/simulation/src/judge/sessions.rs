@@ -162,6 +162,9 @@ impl Judge {
             Event::StoreRefuses { .. } | Event::StoreRecovered => {
                 self.breach(Rule::Expected, format!("the store never refuses: {event}"));
             }
+            Event::SubscriptionLost { .. } => {
+                self.breach(Rule::Expected, format!("there is no extension: {event}"));
+            }
         }
     }
 
@@ -289,8 +292,8 @@ impl Judge {
             DisconnectCause::Protocol(error) => {
                 self.breach(Rule::Expected, format!("{client_id} called wrong: {error}"));
             }
-            DisconnectCause::Unstored => {
-                let text = format!("{client_id}: the store never refuses");
+            DisconnectCause::Unstored | DisconnectCause::PublishRefused(_) => {
+                let text = format!("{client_id}: nothing is refused");
                 self.breach(Rule::Expected, text);
             }
             DisconnectCause::Lost(_)

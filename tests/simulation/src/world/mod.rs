@@ -180,6 +180,7 @@ impl World {
                     limits,
                     seed,
                     authentication_methods: Arc::from([]),
+                    extensions: Arc::from([]),
                 };
                 Shell::new(Shard::new(config))
             })

@@ -394,6 +394,7 @@ impl World {
                     | Event::Disconnected { .. }
                     | Event::QueueOverflow { .. }
                     | Event::SessionExpired { .. }
+                    | Event::SubscriptionLost { .. }
                     | Event::StoreRefuses { .. }
                     | Event::StoreRecovered => {}
                 }

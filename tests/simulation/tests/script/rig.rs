@@ -282,6 +282,7 @@ fn open(disk: &SimulatedDisk, now: Time) -> (Store, Shard) {
         limits: Arc::new(Limits::default()),
         seed: meta.seed,
         authentication_methods: Arc::from([]),
+        extensions: Arc::from([]),
     });
     let recovered = recover(
         &store.view(),

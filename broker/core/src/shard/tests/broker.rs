@@ -9,11 +9,13 @@ use nexum_codec::{
     Acknowledgement, AcknowledgementKind, Connect, Packet, PublishDelivery, Split, UserProperties,
     decode, split_frame,
 };
+use nexum_extension_api::{Extension, Output as Wish};
 use nexum_types::{PacketIdentifier, ProtocolVersion, ReasonCode, Time};
 
 use crate::{
-    Change, ConnectionKey, ConnectionLoss, ConnectionOrigin, Input, Key, Limits, LoadId, Output,
-    RecordTable, Shard, ShardConfig, ShardId, StoreRefusal, Stored, Submission,
+    Change, ConnectionKey, ConnectionLoss, ConnectionOrigin, ExtensionConfig, ExtensionId, Input,
+    Key, Limits, LoadId, Output, RecordTable, Shard, ShardConfig, ShardId, StoreRefusal, Stored,
+    Submission,
 };
 
 /// Names a client of a [`Broker`].
@@ -35,6 +37,7 @@ pub(super) struct Broker {
     /// Whether messages are read when [`answer_loads`](Broker::answer_loads) is called.
     pub(super) slow_loads: bool,
     unanswered_loads: VecDeque<(usize, LoadId, Vec<Key>)>,
+    extension: Option<Box<dyn Extension>>,
 }
 
 /// How the store fares.
@@ -86,7 +89,23 @@ pub(super) enum Received {
 
 impl Broker {
     pub(super) fn new(shards: u16, limits: Limits) -> Broker {
+        Broker::extended(shards, limits, None)
+    }
+
+    /// With an extension, whose writes are stored at once.
+    pub(super) fn extended(
+        shards: u16,
+        limits: Limits,
+        extension: Option<Box<dyn Extension>>,
+    ) -> Broker {
         let limits = Arc::new(limits);
+        let extensions: Arc<[_]> = extension
+            .iter()
+            .map(|extension| ExtensionConfig {
+                table: 16,
+                claims: extension.claims(),
+            })
+            .collect();
         let shard = |id| {
             Shard::new(ShardConfig {
                 id: ShardId(id),
@@ -94,6 +113,7 @@ impl Broker {
                 limits: Arc::clone(&limits),
                 seed: 7,
                 authentication_methods: Arc::from([Box::from("method")]),
+                extensions: Arc::clone(&extensions),
             })
         };
         Broker {
@@ -104,6 +124,7 @@ impl Broker {
             records: RecordTable::default(),
             store: Store::Quick,
             unanswered: VecDeque::new(),
+            extension,
             slow_loads: false,
             unanswered_loads: VecDeque::new(),
         }
@@ -308,6 +329,10 @@ impl Broker {
                 if self.store != Store::Slow {
                     moved |= self.answer_submissions();
                 }
+                if let Some(batch) = self.shards[from].take_extension_batch(ExtensionId(0)) {
+                    moved = true;
+                    self.feed_extension(batch.inputs);
+                }
                 for to in 0..self.shards.len() {
                     if let Some(batch) = self.shards[from].take_peer_batch(ShardId(to as u16)) {
                         moved = true;
@@ -317,6 +342,37 @@ impl Broker {
                 }
             }
         }
+    }
+
+    fn feed_extension(&mut self, inputs: Vec<nexum_extension_api::Input>) {
+        let Some(mut extension) = self.extension.take() else {
+            return;
+        };
+        let mut inputs = VecDeque::from(inputs);
+        while let Some(input) = inputs.pop_front() {
+            extension.handle(input, self.now);
+            while let Some(output) = extension.poll_output() {
+                let shard = match &output {
+                    Wish::Reply { command, .. } => command.shard,
+                    Wish::Grant { feed, .. } | Wish::Refuse { feed, .. } => feed.shard,
+                    Wish::Deliver(deliver) => deliver.feed.shard,
+                    Wish::Write(write) => {
+                        inputs.push_back(nexum_extension_api::Input::Written {
+                            write: write.write,
+                            refused: None,
+                        });
+                        continue;
+                    }
+                    other => panic!("{other:?}"),
+                };
+                let input = Input::Extension {
+                    extension: ExtensionId(0),
+                    outputs: vec![output],
+                };
+                self.shards[usize::from(shard)].handle(input, self.now);
+            }
+        }
+        self.extension = Some(extension);
     }
 
     /// The store comes to what it was given.
@@ -389,7 +445,8 @@ impl Broker {
         let shards = self.shards.len() as u16;
         let records = std::mem::take(&mut self.records);
         let now = self.now;
-        *self = Broker::new(shards, limits);
+        let extension = self.extension.take();
+        *self = Broker::extended(shards, limits, extension);
         self.now = now;
         let (restored, session, message) = records.restored(7, shards);
         self.records = records;

@@ -55,6 +55,7 @@ fn kept(broker: &Broker) -> Vec<&'static str> {
         Key::Message(_) => "message",
         Key::Waiting(..) => "waiting",
         Key::Retained(_) => "retained",
+        Key::Extension(..) => "extension",
     };
     broker.records.keys().map(kind).collect()
 }

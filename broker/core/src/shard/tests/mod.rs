@@ -9,6 +9,7 @@ mod backpressure;
 mod bounds;
 mod broker;
 mod durable;
+mod extensions;
 mod keep_alive;
 mod kept;
 mod packet_size;

@@ -33,6 +33,8 @@ pub(super) fn limits(setup: &Setup) -> Limits {
         backpressure_milliseconds: if setup.backpressure { 100 } else { 0 },
         maximum_session_expiry_seconds: 200,
         v311_session_expiry_seconds: 100,
+        v311_refused_publish_closes: false,
+        prefetch: NonZeroU16::new(20).expect("not zero"),
         maximum_connections: 100,
         maximum_sessions: 8,
         maximum_subscriptions_per_session: 4,

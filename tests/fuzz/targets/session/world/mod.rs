@@ -57,6 +57,7 @@ impl World {
                 limits: Arc::clone(&limits),
                 seed: 7,
                 authentication_methods: Arc::from([Box::from("method")]),
+                extensions: Arc::from([]),
             }),
             mailbox: VecDeque::new(),
             arrivals: VecDeque::new(),

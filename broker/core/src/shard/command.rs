@@ -1,0 +1,720 @@
+//! What is published to an address: wrappers off, then to whoever serves it, and what comes back.
+//!
+//! ```text
+//! PUBLISH ─► unwrap ─┬─ plain target ──────────────► publish
+//!                    ├─ a served word ─► Command ─► extension ─► Reply ─► acknowledgement, reply
+//!                    └─ for later ─────► Command to whoever serves $delayed
+//! ```
+
+use std::borrow::Cow;
+use std::sync::Arc;
+
+use nexum_codec::{Property, Publish, PublishDelivery, encode_properties};
+use nexum_extension_api::{
+    Address, AddressError, Command, CommandId, ErrorCode, Input, NameError, Options, Refusal,
+    Reply, parse_when,
+};
+use nexum_types::{Message, MessageParts, ProtocolVersion, QoS, Time, TopicName};
+
+use super::Shard;
+use super::promise::Then;
+use super::publish::{Publication, Published};
+use crate::address::{ExtensionId, PublishAddress, Root, Served, canonical, of_option};
+use crate::connection::Holds;
+use crate::key::{ConnectionKey, SessionKey};
+use crate::peer::{NotKept, Publisher, Receipt};
+
+/// While so much of one shard waits for an extension, who publishes to it has to wait, too.
+const BEHIND_BYTES: usize = 4 * 1024 * 1024;
+
+/// A command that an extension has not replied to.
+#[derive(Debug)]
+pub(super) struct PendingCommand {
+    extension: ExtensionId,
+    weight_bytes: usize,
+    then: ThenReply,
+}
+
+#[derive(Debug)]
+enum ThenReply {
+    /// Whoever asked is told.
+    Tell(Asker),
+    /// It is one of several who were asked.
+    OneOf(u64),
+}
+
+/// Several extensions that were asked the same, of whom one may know.
+#[derive(Debug)]
+pub(super) struct Inquiry {
+    remaining: usize,
+    found: bool,
+    asker: Asker,
+}
+
+/// Who wants to know what came of a publication.
+#[derive(Debug, Default)]
+pub(super) struct Asker {
+    /// The acknowledgement that waits.
+    pub(super) receipt: Option<Receipt>,
+    /// The session that published it.
+    session: Option<SessionKey>,
+    answer: Option<Answer>,
+}
+
+/// Where a reply goes.
+#[derive(Debug)]
+enum Answer {
+    /// `$reply/<tag>/ok` or `…/err`.
+    Tag(Box<str>),
+    /// A Response Topic, with the Correlation Data (MQTT 5 section 4.10).
+    Topic(Box<str>, Option<Box<[u8]>>),
+}
+
+/// A publication without its wrappers.
+struct Unwrapped<'a> {
+    tag: Option<&'a str>,
+    options: Options,
+    target: &'a str,
+    root: Root,
+    /// When it is to be published, if not now.
+    due: Option<Time>,
+}
+
+/// The verb of `$delayed` in the place of a time.
+const CANCEL: &str = "$cancel";
+
+impl Shard {
+    /// PUBLISH to an address: the packet was looked at as far as any PUBLISH is.
+    pub(super) fn on_addressed_publish(
+        &mut self,
+        key: ConnectionKey,
+        session: u32,
+        publish: &Publish<'_>,
+        topic: TopicName<'_>,
+        parts: MessageParts<'_>,
+        now: Time,
+    ) {
+        let version = self.connections[key.index as usize].version;
+        let mut asker = Asker {
+            receipt: match publish.delivery {
+                PublishDelivery::AtMostOnce => None,
+                PublishDelivery::AtLeastOnce(_) | PublishDelivery::ExactlyOnce(_) => {
+                    Some(self.next_receipt(key))
+                }
+            },
+            session: Some(self.session_key(session)),
+            answer: None,
+        };
+        let options = (version == ProtocolVersion::V5).then_some(publish.properties);
+        let user_properties = options.into_iter().flat_map(|properties| {
+            properties.iter().filter_map(|property| match property {
+                Property::UserProperty(name, value) => Some((name, value)),
+                _ => None,
+            })
+        });
+        let unwrapped = match self.unwrap(topic.as_str(), user_properties, now) {
+            Ok(unwrapped) => unwrapped,
+            Err(refusal) => {
+                return self.refuse_addressed(key, session, publish, topic, &refusal, now);
+            }
+        };
+        asker.answer = unwrapped
+            .tag
+            .map(|tag| Answer::Tag(Box::from(tag)))
+            .or_else(|| response_topic(publish, &unwrapped));
+        let kind = match publish.delivery {
+            PublishDelivery::AtMostOnce => None,
+            PublishDelivery::AtLeastOnce(id) => {
+                Some((nexum_codec::AcknowledgementKind::PubAck, id))
+            }
+            PublishDelivery::ExactlyOnce(id) => {
+                let received = &mut self.sessions[session as usize].received;
+                received.insert(id, crate::session::Received::Here);
+                Some((nexum_codec::AcknowledgementKind::PubRec, id))
+            }
+        };
+        let source = Publisher {
+            shard: self.id,
+            connection: key,
+        };
+        match self.publish_unwrapped(unwrapped, parts, asker, Some(source), now) {
+            Ok(published) => {
+                if let Some((kind, id)) = kind {
+                    self.owe(key, kind, id, published, now);
+                    self.begin_joint(now);
+                }
+            }
+            Err(refusal) => {
+                if let PublishDelivery::ExactlyOnce(id) = publish.delivery {
+                    self.forget_received(session, id);
+                }
+                self.refuse_addressed(key, session, publish, topic, &refusal, now);
+            }
+        }
+        self.hold_if_behind(key);
+    }
+
+    /// By the acknowledgement, and by the reply where one was asked for: then no notice is needed.
+    fn refuse_addressed(
+        &mut self,
+        key: ConnectionKey,
+        session: u32,
+        publish: &Publish<'_>,
+        topic: TopicName<'_>,
+        refusal: &Refusal,
+        now: Time,
+    ) {
+        let Some(tag) = PublishAddress::tag_of(topic.as_str()) else {
+            return self.refuse_publish(key, publish.delivery, refusal, now);
+        };
+        let (topic, session) = (format!("$reply/{tag}/err"), self.session_key(session));
+        let is_old = self.connections[key.index as usize].version == ProtocolVersion::V3_1_1;
+        match publish.delivery {
+            PublishDelivery::AtLeastOnce(id) if is_old => {
+                let kind = nexum_codec::AcknowledgementKind::PubAck;
+                let told = Published {
+                    matched: true,
+                    ..Published::default()
+                };
+                self.owe(key, kind, id, told, now);
+            }
+            PublishDelivery::AtMostOnce => {}
+            PublishDelivery::AtLeastOnce(_) | PublishDelivery::ExactlyOnce(_) => {
+                self.refuse_publish(key, publish.delivery, refusal, now);
+            }
+        }
+        self.reply_privately(session, &topic, &refusal.to_json(), now);
+    }
+
+    /// Publishes for the broker itself, a will or an extension, to any topic or address. As many
+    /// answers as the result counts will come for the receipt.
+    pub(super) fn publish_anywhere(
+        &mut self,
+        parts: MessageParts<'_>,
+        publisher: Option<u32>,
+        receipt: Option<Receipt>,
+        now: Time,
+    ) -> Published {
+        let topic = parts.topic;
+        if !self.words.is_addressed(topic.as_str()) || topic.as_str().starts_with("$SYS/") {
+            let mut publication = Publication::new(parts);
+            publication.publisher = publisher;
+            publication.receipt = receipt;
+            return self.publish(&mut publication, now);
+        }
+        let asker = Asker {
+            receipt,
+            session: publisher.map(|session| self.session_key(session)),
+            answer: None,
+        };
+        let unwrapped = self.unwrap(topic.as_str(), std::iter::empty(), now);
+        let published = unwrapped
+            .and_then(|unwrapped| self.publish_unwrapped(unwrapped, parts, asker, None, now));
+        published.unwrap_or_else(|refusal| Published {
+            matched: false,
+            receipts: 0,
+            refused: Some(NotKept::Refused(Arc::new(refusal))),
+        })
+    }
+
+    /// Why a client may not have a will on this topic, if so.
+    pub(super) fn refusal_of_will(&self, topic: &str, now: Time) -> Option<Refusal> {
+        let unwrapped = self.unwrap(topic, std::iter::empty(), now);
+        unwrapped.and_then(|it| self.check_target(&it)).err()
+    }
+
+    fn unwrap<'a, 'p>(
+        &self,
+        topic: &'a str,
+        user_properties: impl Iterator<Item = (&'p str, &'p str)>,
+        now: Time,
+    ) -> Result<Unwrapped<'a>, Refusal> {
+        let address = PublishAddress::parse(topic)?;
+        let mut options = address.options;
+        let root = self.words.root(address.target);
+        // On a plain topic User Properties are the application's, but for the one that says when.
+        for (key, value) in user_properties {
+            if key == "delay" || root != Root::Plain && Options::is_key(key) {
+                options.set(key, value).map_err(|error| of_option(&error))?;
+            }
+        }
+        let is_cancelled = address.when == Some(CANCEL);
+        let due = match (address.when.filter(|_| !is_cancelled), options.delay) {
+            (Some(_), Some(_)) => {
+                let reason = "$delayed and the option 'delay' say the same twice";
+                return Err(Refusal::new(ErrorCode::BadOption, reason));
+            }
+            (Some(when), None) => Some(parse_when(when, now).map_err(|error| {
+                Refusal::new(
+                    ErrorCode::BadOption,
+                    format!("'{when}' in $delayed: {error}"),
+                )
+            })?),
+            (None, Some(delay)) => Some(now + delay),
+            (None, None) => None,
+        };
+        options.delay = None;
+        let unwrapped = Unwrapped {
+            tag: address.tag,
+            options,
+            target: address.target,
+            root: if is_cancelled {
+                Root::Reserved(CANCEL)
+            } else {
+                root
+            },
+            due,
+        };
+        if !is_cancelled {
+            self.check_target(&unwrapped)?;
+        }
+        Ok(unwrapped)
+    }
+
+    /// Whether something may be published there.
+    fn check_target(&self, unwrapped: &Unwrapped<'_>) -> Result<(), Refusal> {
+        match unwrapped.root {
+            Root::Plain => {
+                let topic = TopicName::new(unwrapped.target)
+                    .map_err(|error| Refusal::new(ErrorCode::BadAddress, error.to_string()))?;
+                if let Some(refusal) = self.refusal_of(topic) {
+                    return Err(refusal);
+                }
+                match unwrapped.options.first_beyond(&["delay", "ttl"]) {
+                    None => Ok(()),
+                    Some(key) => Err(Refusal::new(
+                        ErrorCode::BadOption,
+                        format!("the option '{key}' means nothing on a plain topic"),
+                    )),
+                }
+            }
+            Root::Sys | Root::Reply => Err(Refusal::new(
+                ErrorCode::NotAuthorized,
+                "only the broker publishes to $SYS and $reply",
+            )),
+            Root::Reserved(word) => Err(nobody_serves(word)),
+            Root::Served { .. } => Ok(()),
+        }
+    }
+
+    fn publish_unwrapped(
+        &mut self,
+        unwrapped: Unwrapped<'_>,
+        mut parts: MessageParts<'_>,
+        asker: Asker,
+        source: Option<Publisher>,
+        now: Time,
+    ) -> Result<Published, Refusal> {
+        let Unwrapped {
+            options,
+            target,
+            root,
+            due,
+            ..
+        } = unwrapped;
+        let mut options = options;
+        if let Some(time_to_live) = options.time_to_live.take() {
+            let begins = due.unwrap_or(now);
+            let expires_at = begins + time_to_live;
+            parts.expires_at = Some(parts.expires_at.map_or(expires_at, |at| at.min(expires_at)));
+        }
+        match root {
+            Root::Reserved(CANCEL) => self.cancel(target, parts, asker),
+            Root::Served { served, spelling } if due.is_none() || served.claim.delays => {
+                options.delay = due.map(|due| due.since(now));
+                let address = canonical(target, spelling, served.claim.word);
+                let address = Address::parse(&address).map_err(|error| of_address(&error))?;
+                Ok(self.send_command(served, address, options, parts, asker))
+            }
+            Root::Served { .. } | Root::Plain if due.is_some() => {
+                let Some(served) = self.words.delayed() else {
+                    return Err(nobody_serves("$delayed"));
+                };
+                options.delay = due.map(|due| due.since(now));
+                let address = Address::parse(&format!("$delayed/at/{target}"));
+                let address = address.map_err(|error| of_address(&error))?;
+                Ok(self.send_command(served, address, options, parts, asker))
+            }
+            Root::Plain => {
+                let topic = TopicName::new(target)
+                    .map_err(|error| Refusal::new(ErrorCode::BadAddress, error.to_string()))?;
+                let parts = MessageParts { topic, ..parts };
+                Ok(self.publish_plain(parts, asker, source, now))
+            }
+            Root::Served { .. } => Err(nobody_serves("it")),
+            Root::Sys | Root::Reply | Root::Reserved(_) => Err(nobody_serves(target)),
+        }
+    }
+
+    /// A plain topic out of its wrappers: as if it had been published so.
+    fn publish_plain(
+        &mut self,
+        parts: MessageParts<'_>,
+        asker: Asker,
+        source: Option<Publisher>,
+        now: Time,
+    ) -> Published {
+        let mut publication = Publication::new(parts);
+        publication.publisher = asker.session.map(|session| session.index);
+        publication.source = source;
+        if asker.answer.is_none() {
+            publication.receipt = asker.receipt;
+            return self.publish(&mut publication, now);
+        }
+        let has_receipt = asker.receipt.is_some();
+        let promise = self.promise(Then::Tell(Box::new(asker)));
+        publication.receipt = Some(promise);
+        let published = self.publish(&mut publication, now);
+        // The acknowledgement is owed first.
+        self.pending_joint = Some((promise, published.receipts, published.refused));
+        if !has_receipt {
+            self.begin_joint(now);
+        }
+        Published {
+            matched: published.matched,
+            receipts: u16::from(has_receipt),
+            refused: None,
+        }
+    }
+
+    /// `$delayed/$cancel/<id>`: everybody who keeps what is to be published later is asked.
+    fn cancel(
+        &mut self,
+        id: &str,
+        parts: MessageParts<'_>,
+        asker: Asker,
+    ) -> Result<Published, Refusal> {
+        let asked: Vec<Served> = self.words.delaying().copied().collect();
+        if asked.is_empty() {
+            return Err(nobody_serves("$delayed"));
+        }
+        let has_receipt = asker.receipt.is_some();
+        let inquiry = Inquiry {
+            remaining: asked.len(),
+            found: false,
+            asker,
+        };
+        let inquiry = self.inquiries.insert(inquiry);
+        for served in asked {
+            let address = Address::parse(&format!("{}/_/{CANCEL}/{id}", served.claim.word));
+            let address = address.map_err(|error| of_address(&error))?;
+            let then = ThenReply::OneOf(inquiry);
+            self.send(served, address, Options::default(), parts, None, then);
+        }
+        Ok(Published {
+            matched: true,
+            receipts: u16::from(has_receipt),
+            refused: None,
+        })
+    }
+
+    fn send_command(
+        &mut self,
+        served: Served,
+        address: Address,
+        options: Options,
+        parts: MessageParts<'_>,
+        asker: Asker,
+    ) -> Published {
+        let client_id = asker
+            .session
+            .and_then(|session| self.session_by_key(session))
+            .map(|session| session.client_id.shared());
+        let receipts = u16::from(asker.receipt.is_some());
+        let then = ThenReply::Tell(asker);
+        self.send(served, address, options, parts, client_id, then);
+        Published {
+            matched: true,
+            receipts,
+            refused: None,
+        }
+    }
+
+    fn send(
+        &mut self,
+        served: Served,
+        address: Address,
+        options: Options,
+        parts: MessageParts<'_>,
+        client_id: Option<Arc<str>>,
+        then: ThenReply,
+    ) {
+        let message = Arc::new(Message::new(parts));
+        let weight_bytes = message.size_bytes() + size_of::<Command>();
+        let extension = served.extension;
+        let key = self.commands.insert(PendingCommand {
+            extension,
+            weight_bytes,
+            then,
+        });
+        let id = CommandId {
+            shard: self.id.0,
+            key,
+        };
+        let options = (options != Options::default()).then(|| Box::new(options));
+        let outbox = &mut self.extensions[usize::from(extension.0)];
+        outbox.unanswered_bytes += weight_bytes;
+        outbox.inputs.push(Input::Command(Command {
+            id,
+            address,
+            message,
+            options,
+            client_id,
+        }));
+    }
+
+    /// Who publishes to an extension that is behind waits for it.
+    pub(super) fn hold_if_behind(&mut self, key: ConnectionKey) {
+        let is_behind = |outbox: &super::extensions::Outbox| outbox.unanswered_bytes > BEHIND_BYTES;
+        if let Some(outbox) = self.extensions.iter_mut().find(|outbox| is_behind(outbox))
+            && let Some(connection) = self.connections.get_mut(key.index as usize)
+            && !connection.holds.has(Holds::EXTENSION)
+        {
+            connection.holds.add(Holds::EXTENSION);
+            outbox.held.push(key);
+        }
+    }
+
+    /// An extension has dealt with so much.
+    pub(super) fn note_answered(&mut self, extension: ExtensionId, weight_bytes: usize) {
+        let outbox = &mut self.extensions[usize::from(extension.0)];
+        outbox.unanswered_bytes -= weight_bytes;
+        if outbox.unanswered_bytes <= BEHIND_BYTES / 2 {
+            for key in std::mem::take(&mut outbox.held) {
+                self.lift_hold(key, Holds::EXTENSION);
+            }
+        }
+    }
+
+    /// An extension replies.
+    pub(super) fn on_reply(
+        &mut self,
+        command: CommandId,
+        result: Result<Reply, Refusal>,
+        now: Time,
+    ) {
+        let Some(pending) = self.commands.remove(command.key) else {
+            return;
+        };
+        self.note_answered(pending.extension, pending.weight_bytes);
+        match pending.then {
+            ThenReply::Tell(asker) => self.tell_asker(asker, result, now),
+            ThenReply::OneOf(inquiry) => {
+                let Some(state) = self.inquiries.get_mut(inquiry) else {
+                    return;
+                };
+                state.remaining -= 1;
+                state.found |= result.is_ok();
+                if state.remaining == 0
+                    && let Some(Inquiry { found, asker, .. }) = self.inquiries.remove(inquiry)
+                {
+                    let missing = "nothing that is to be published later has this id";
+                    let missing = Refusal::new(ErrorCode::NotFound, missing);
+                    let result = found.then(Reply::default).ok_or(missing);
+                    self.tell_asker(asker, result, now);
+                }
+            }
+        }
+    }
+
+    /// A publication out of its wrappers is safe, or refused.
+    pub(super) fn on_published_for(&mut self, asker: Asker, refused: Option<NotKept>, now: Time) {
+        let result = refused.map_or_else(|| Ok(Reply::default()), |why| Err(why.refusal()));
+        self.tell_asker(asker, result, now);
+    }
+
+    /// Acknowledges a publication, and replies where a reply is wanted.
+    fn tell_asker(&mut self, asker: Asker, result: Result<Reply, Refusal>, now: Time) {
+        let Asker {
+            receipt,
+            session,
+            answer,
+        } = asker;
+        if let Some(receipt) = receipt {
+            if let (
+                Ok(reply),
+                Receipt::Owed {
+                    connection,
+                    sequence,
+                },
+            ) = (&result, receipt)
+                && !reply.properties.is_empty()
+                && let Some(connection) = self.connection_mut(connection)
+                && let Some(place) = connection.owed_place(sequence)
+                && let Some(owed) = connection.owed.get_mut(place)
+            {
+                owed.properties.clone_from(&reply.properties);
+            }
+            // An old client is told by the reply, and needs no notice beside it.
+            let is_told = answer.is_some() && self.is_old(receipt);
+            let refused = result.as_ref().err().filter(|_| !is_told);
+            let refused = refused.cloned().map(Arc::new);
+            self.settle(receipt, refused.map(NotKept::Refused), now);
+        } else if let (Err(refusal), None) = (&result, &answer) {
+            // It was published at QoS 0, so that nothing else tells.
+            let session = session.and_then(|key| self.session_by_key(key).map(|_| key.index));
+            self.give_notice(session, refusal, now);
+        }
+        match answer {
+            None => {}
+            Some(Answer::Tag(tag)) => {
+                let Some(session) = session else { return };
+                let (end, payload) = match &result {
+                    Ok(reply) => ("ok", Cow::Borrowed(&reply.payload)),
+                    Err(refusal) => ("err", Cow::Owned(refusal.to_json())),
+                };
+                self.reply_privately(session, &format!("$reply/{tag}/{end}"), &payload, now);
+            }
+            Some(Answer::Topic(topic, correlation)) => {
+                self.respond(&topic, correlation.as_deref(), &result, now);
+            }
+        }
+    }
+
+    /// Whether the acknowledgement goes to a client that speaks 3.1.1.
+    fn is_old(&self, receipt: Receipt) -> bool {
+        match receipt {
+            Receipt::Owed { connection, .. } => self
+                .connection(connection)
+                .is_some_and(|connection| connection.version == ProtocolVersion::V3_1_1),
+            Receipt::Promise(_) => false,
+        }
+    }
+
+    /// Publishes a response (MQTT 5 section 4.10).
+    fn respond(
+        &mut self,
+        topic: &str,
+        correlation: Option<&[u8]>,
+        result: &Result<Reply, Refusal>,
+        now: Time,
+    ) {
+        let Ok(topic) = TopicName::new(topic) else {
+            return;
+        };
+        if self.words.is_addressed(topic.as_str()) {
+            return;
+        }
+        let mut labels = Vec::new();
+        let payload = match result {
+            Ok(reply) => {
+                labels.push(("code", Cow::Borrowed("ok")));
+                let own = reply.properties.iter();
+                labels.extend(own.map(|(name, label)| (*name, Cow::Owned(label.to_string()))));
+                Cow::Borrowed(&reply.payload)
+            }
+            Err(refusal) => {
+                labels.push(("code", Cow::Borrowed(refusal.code.as_str())));
+                Cow::Owned(refusal.to_json())
+            }
+        };
+        let mut properties = Vec::new();
+        let labels = labels
+            .iter()
+            .map(|(name, value)| Property::UserProperty(name, value));
+        let correlation = correlation.map(Property::CorrelationData);
+        if encode_properties(correlation.into_iter().chain(labels), &mut properties).is_err() {
+            return;
+        }
+        let parts = MessageParts {
+            topic,
+            properties: &properties,
+            payload: &payload,
+            qos: QoS::AtLeastOnce,
+            retain: false,
+            published_at: now,
+            expires_at: None,
+        };
+        self.publish(&mut Publication::new(parts), now);
+    }
+
+    /// Tells a session of a refusal that no packet tells of, if it subscribed to that.
+    pub(super) fn give_notice(&mut self, session: Option<u32>, refusal: &Refusal, now: Time) {
+        if let Some(session) = session
+            && !self.sessions[session as usize].replies.is_empty()
+        {
+            let session = self.session_key(session);
+            self.reply_privately(session, "$reply/-/err", &refusal.to_json(), now);
+        }
+    }
+
+    /// A message for one session alone, if it subscribed to such.
+    fn reply_privately(&mut self, session: SessionKey, topic: &str, payload: &[u8], now: Time) {
+        let Ok(topic) = TopicName::new(topic) else {
+            return;
+        };
+        let Some(state) = self.session_by_key(session) else {
+            return;
+        };
+        let matching = state.replies.iter().find(|(filter, _)| {
+            nexum_types::TopicFilter::new(filter).is_ok_and(|filter| filter.matches(topic))
+        });
+        let Some(subscription) = matching.map(|(_, subscription)| *subscription) else {
+            return;
+        };
+        let parts = MessageParts {
+            topic,
+            properties: &[],
+            payload,
+            qos: QoS::AtLeastOnce,
+            retain: false,
+            published_at: now,
+            expires_at: None,
+        };
+        let mut publication = Publication::new(parts);
+        publication.fan_out = 1;
+        self.templates.clear();
+        let terms = super::deliver::Terms::of(&subscription);
+        self.deliver(session.index, terms, &mut publication, now);
+    }
+}
+
+/// On 5, a verb may be answered at the Response Topic. What is pushed without one keeps its Response
+/// Topic for whoever gets it.
+fn response_topic(publish: &Publish<'_>, unwrapped: &Unwrapped<'_>) -> Option<Answer> {
+    let is_verb = match unwrapped.root {
+        Root::Served { .. } => unwrapped
+            .target
+            .split('/')
+            .skip(2)
+            .any(|it| it.starts_with('$')),
+        Root::Reserved(CANCEL) => true,
+        Root::Plain | Root::Sys | Root::Reply | Root::Reserved(_) => false,
+    };
+    if !is_verb {
+        return None;
+    }
+    let topic = publish
+        .properties
+        .iter()
+        .find_map(|property| match property {
+            Property::ResponseTopic(topic) => Some(topic),
+            _ => None,
+        })?;
+    let correlation = publish
+        .properties
+        .iter()
+        .find_map(|property| match property {
+            Property::CorrelationData(data) => Some(Box::from(data)),
+            _ => None,
+        });
+    Some(Answer::Topic(Box::from(topic.as_str()), correlation))
+}
+
+pub(super) fn nobody_serves(word: &str) -> Refusal {
+    Refusal::new(
+        ErrorCode::BadAddress,
+        format!("nothing on this broker serves {word}"),
+    )
+}
+
+/// The refusal of a topic under a word that is served.
+pub(super) fn of_address(error: &AddressError) -> Refusal {
+    let code = match error {
+        AddressError::Name(NameError::Wildcard) => ErrorCode::WildcardInName,
+        AddressError::Name(NameError::Empty | NameError::TooLong | NameError::Characters) => {
+            ErrorCode::BadAddress
+        }
+    };
+    Refusal::new(code, error.to_string())
+}

@@ -1,0 +1,195 @@
+//! The way to an extension and back, with the smallest one.
+
+use nexum_codec::{AcknowledgementKind, Filters, Unsubscribe};
+use nexum_echo::Echo;
+
+use super::*;
+use crate::Limits;
+
+fn broker(shards: u16) -> Broker {
+    Broker::extended(shards, Limits::default(), Some(Box::new(Echo::default())))
+}
+
+fn old(client_id: &str) -> Connect<'_> {
+    Connect {
+        version: ProtocolVersion::V3_1_1,
+        ..connect(client_id)
+    }
+}
+
+fn acknowledged(packet: u16, reason_code: ReasonCode) -> Received {
+    Received::Acknowledgement(AcknowledgementKind::PubAck, id(packet), reason_code)
+}
+
+fn published(topic: &str, payload: &[u8], packet: u16) -> Received {
+    Received::Publish {
+        topic: topic.to_owned(),
+        payload: payload.to_vec(),
+        delivery: PublishDelivery::AtLeastOnce(id(packet)),
+        dup: false,
+    }
+}
+
+fn granted() -> Received {
+    Received::SubAck(vec![ReasonCode::GrantedQoS1])
+}
+
+#[test]
+fn what_is_published_to_a_served_word_is_acknowledged_and_delivered() {
+    for shards in [1, 3] {
+        let mut broker = broker(shards);
+        let consumer = broker.admit(connect("consumer"));
+        broker.send(
+            consumer,
+            subscribe(&[request("$echo/hall", QoS::AtLeastOnce)]),
+        );
+        assert_eq!(broker.take(consumer), [granted()]);
+        let publisher = broker.admit(old("publisher"));
+        let hello = publish("$echo/hall", b"hello", Some(id(7)));
+        broker.send(publisher, Packet::Publish(hello));
+        let success = acknowledged(7, ReasonCode::Success);
+        assert_eq!(broker.take(publisher), [success], "{shards} shards");
+        assert_eq!(
+            broker.take(consumer),
+            [published("$echo/hall", b"hello", 1)]
+        );
+    }
+}
+
+#[test]
+fn a_consumer_gets_as_much_as_it_has_credit_for() {
+    let mut broker = broker(1);
+    let mut consumer = connect("consumer");
+    consumer.properties.receive_maximum = receive_maximum(2);
+    let consumer = broker.admit(consumer);
+    broker.send(
+        consumer,
+        subscribe(&[request("$echo/hall", QoS::AtLeastOnce)]),
+    );
+    for payload in [b"1", b"2", b"3"] {
+        let packet = publish("$echo/hall", payload, Some(id(1)));
+        broker.send(consumer, Packet::Publish(packet));
+    }
+    assert_eq!(broker.take_payloads(consumer), [b"1", b"2"]);
+    broker.acknowledge(consumer, AcknowledgementKind::PubAck, id(1));
+    assert_eq!(broker.take_payloads(consumer), [b"3"]);
+}
+
+#[test]
+fn a_session_that_comes_back_has_its_feeds_again() {
+    for shards in [1, 3] {
+        let mut broker = broker(shards);
+        let consumer = broker.admit(connect_to_stay("consumer"));
+        broker.send(
+            consumer,
+            subscribe(&[request("$echo/hall", QoS::AtLeastOnce)]),
+        );
+        broker.lose(consumer);
+        let publisher = broker.admit(connect("publisher"));
+        let packet = publish("$echo/hall", b"away", Some(id(1)));
+        broker.send(publisher, Packet::Publish(packet));
+        let consumer = broker.connect(connect_to_stay("consumer"));
+        assert_eq!(broker.take_payloads(consumer), [b"away"], "{shards} shards");
+        // And after a restart, since the subscription is kept.
+        broker.restart(Limits::default());
+        let consumer = broker.connect(connect_to_stay("consumer"));
+        assert_eq!(broker.take_payloads(consumer), [b"away"]);
+        let filters = Filters::from_slice(&["$echo/hall"]);
+        broker.send(
+            consumer,
+            Packet::Unsubscribe(Unsubscribe {
+                packet_identifier: id(9),
+                user_properties: UserProperties::EMPTY,
+                filters,
+            }),
+        );
+        assert_eq!(broker.take(consumer), [Received::UnsubAck]);
+        let publisher = broker.admit(connect("publisher"));
+        let packet = publish("$echo/hall", b"more", Some(id(1)));
+        broker.send(publisher, Packet::Publish(packet));
+        assert_eq!(broker.take(consumer), []);
+    }
+}
+
+#[test]
+fn what_is_refused_is_told() {
+    let mut broker = broker(1);
+    let new = broker.admit(connect("new"));
+    for (topic, reason_code) in [
+        ("$echo/hall/$shout", ReasonCode::TopicNameInvalid),
+        ("$echo/../x", ReasonCode::TopicNameInvalid),
+        ("$echo", ReasonCode::TopicNameInvalid),
+        ("$kv/b/k", ReasonCode::TopicNameInvalid),
+        (
+            "$opt/prio=1/$echo/hall",
+            ReasonCode::ImplementationSpecificError,
+        ),
+        (
+            "$opt/prio=256/$echo/hall",
+            ReasonCode::ImplementationSpecificError,
+        ),
+        ("$reply/t/ok", ReasonCode::NotAuthorized),
+        ("$delayed/60/t", ReasonCode::TopicNameInvalid),
+    ] {
+        let packet = publish(topic, b"", Some(id(1)));
+        broker.send(new, Packet::Publish(packet));
+        assert_eq!(broker.take(new), [acknowledged(1, reason_code)], "{topic}");
+    }
+    for (filter, reason_code) in [
+        ("$echo/hall/#", ReasonCode::TopicFilterInvalid),
+        ("$echo/+", ReasonCode::WildcardSubscriptionsNotSupported),
+        ("$echo/#", ReasonCode::WildcardSubscriptionsNotSupported),
+        ("$echo", ReasonCode::TopicFilterInvalid),
+        ("$kv/b/#", ReasonCode::TopicFilterInvalid),
+    ] {
+        broker.send(new, subscribe(&[request(filter, QoS::AtLeastOnce)]));
+        assert_eq!(
+            broker.take(new),
+            [Received::SubAck(vec![reason_code])],
+            "{filter}"
+        );
+    }
+}
+
+#[test]
+fn a_3_1_1_client_is_told_by_replies_and_notices() {
+    for shards in [1, 3] {
+        let mut broker = broker(shards);
+        let client = broker.admit(old("client"));
+        broker.send(client, subscribe(&[request("$reply/+/+", QoS::AtMostOnce)]));
+        assert_eq!(
+            broker.take(client),
+            [Received::SubAck(vec![ReasonCode::Success])]
+        );
+        let mut ask = |topic: &str| {
+            let packet = publish(topic, b"hello", Some(id(1)));
+            broker.send(client, Packet::Publish(packet));
+            let received = broker.take(client).into_iter();
+            let told = received.filter_map(|received| match received {
+                Received::Publish { topic, payload, .. } => {
+                    Some(format!("{topic} {}", String::from_utf8_lossy(&payload)))
+                }
+                _ => None,
+            });
+            told.collect::<Vec<_>>().join("; ")
+        };
+        assert_eq!(ask("$echo/hall"), "");
+        assert_eq!(ask("$req/t1/$echo/hall/$last"), "$reply/t1/ok hello");
+        assert_eq!(ask("$req/t2/plain/topic"), "$reply/t2/ok ");
+        let missing = ask("$req/t3/$echo/nobody/$last");
+        assert!(
+            missing.starts_with("$reply/t3/err {\"code\":\"not_found\""),
+            "{missing}"
+        );
+        let notice = ask("$echo/hall/$shout");
+        assert!(
+            notice.starts_with("$reply/-/err {\"code\":\"bad_address\""),
+            "{notice}"
+        );
+        let notice = ask("$echo/a b");
+        assert!(
+            notice.starts_with("$reply/-/err {\"code\":\"bad_address\""),
+            "{notice}"
+        );
+    }
+}

@@ -1,0 +1,68 @@
+//! How threads hand things to the thread of an extension.
+
+use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
+use std::time::Instant;
+
+use nexum_extension_api::Input;
+use nexum_storage::Answer;
+
+use super::writes::Kind;
+
+/// Something for the thread of an extension.
+#[derive(Debug)]
+pub(crate) enum HostLetter {
+    /// From a shard: what a turn had for it.
+    Inputs(Vec<Input>),
+    /// From the store: what became of submissions.
+    Written(Vec<(Kind, Answer)>),
+    /// Nobody wants anything any more.
+    ShutDown,
+}
+
+/// A list under a lock that is held for a push or a swap.
+#[derive(Debug, Default)]
+pub(crate) struct HostMailbox {
+    letters: Mutex<Vec<HostLetter>>,
+    filled: Condvar,
+}
+
+impl HostMailbox {
+    pub(crate) fn post(&self, letter: HostLetter) {
+        let was_empty = {
+            let mut letters = self.lock();
+            letters.push(letter);
+            letters.len() == 1
+        };
+        if was_empty {
+            self.filled.notify_one();
+        }
+    }
+
+    /// Swaps everything into `letters`, which is empty; waits for it until `due`.
+    pub(crate) fn wait(&self, due: Option<Instant>, letters: &mut Vec<HostLetter>) {
+        let mut waiting = self.lock();
+        while waiting.is_empty() {
+            let Some(due) = due else {
+                waiting = self
+                    .filled
+                    .wait(waiting)
+                    .unwrap_or_else(PoisonError::into_inner);
+                continue;
+            };
+            let patience = due.saturating_duration_since(Instant::now());
+            if patience.is_zero() {
+                break;
+            }
+            (waiting, _) = self
+                .filled
+                .wait_timeout(waiting, patience)
+                .unwrap_or_else(PoisonError::into_inner);
+        }
+        std::mem::swap(&mut *waiting, letters);
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Vec<HostLetter>> {
+        // Whole at every moment: nothing in here can panic between two changes.
+        self.letters.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
