@@ -212,6 +212,20 @@ pub(crate) enum PeerMessage {
         receipt: Option<Receipt>,
         moved: Vec<Moved>,
     },
+    /// A session of the sender wants a filter of the receiver's exclusively.
+    Reserve {
+        filter: Box<str>,
+        member: MemberKey,
+        token: u32,
+    },
+    /// Whether it has it.
+    Reserved {
+        filter: Box<str>,
+        token: u32,
+        granted: bool,
+    },
+    /// It wants it no more.
+    Unreserve { filter: Box<str>, member: MemberKey },
     /// A delivery was completed.
     Settled { group: Arc<str>, member: SessionKey },
     /// A message that the sender's member cannot complete.
@@ -247,6 +261,9 @@ impl PeerMessage {
             }),
             PeerMessage::Interest { filter, .. }
             | PeerMessage::InterestWithdrawn { filter }
+            | PeerMessage::Reserve { filter, .. }
+            | PeerMessage::Reserved { filter, .. }
+            | PeerMessage::Unreserve { filter, .. }
             | PeerMessage::ReplayOpen { filter, .. } => filter.len(),
             PeerMessage::InterestNoted { .. }
             | PeerMessage::JointStored { .. }

@@ -127,6 +127,8 @@ pub(crate) struct Session {
     pub(crate) load: Option<LoadId>,
     /// Filters under `$reply`: what is for this session alone.
     pub(crate) replies: Vec<(Box<str>, Subscription)>,
+    /// Filters under `$exclusive`.
+    pub(crate) exclusives: BTreeSet<Box<str>>,
     /// Filters that extensions serve.
     pub(crate) feeds: BTreeMap<Arc<str>, FeedTerms>,
     /// Extensions that know of its connection, a bit for each…
@@ -199,6 +201,7 @@ impl Session {
             gates: VecDeque::new(),
             load: None,
             replies: Vec::new(),
+            exclusives: BTreeSet::new(),
             feeds: BTreeMap::new(),
             attached: 0,
             known_to: 0,

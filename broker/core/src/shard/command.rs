@@ -280,7 +280,12 @@ impl Shard {
                 if let Some(refusal) = self.refusal_of(topic) {
                     return Err(refusal);
                 }
-                match unwrapped.options.first_beyond(&["delay", "ttl"]) {
+                // By its id it can be cancelled until then.
+                let keys: &[&str] = match unwrapped.due {
+                    Some(_) => &["delay", "ttl", "id"],
+                    None => &["delay", "ttl"],
+                };
+                match unwrapped.options.first_beyond(keys) {
                     None => Ok(()),
                     Some(key) => Err(Refusal::new(
                         ErrorCode::BadOption,

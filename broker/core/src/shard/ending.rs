@@ -237,6 +237,7 @@ impl Shard {
         self.end_memberships(session, now);
         self.detach(session, true);
         self.forget_session(session);
+        self.unreserve_all(session);
         let ended = self.sessions.remove(session as usize);
         self.clients.remove(&ended.client_id);
         for filter in &ended.subscriptions {
@@ -269,6 +270,14 @@ impl Shard {
         }
         for filter in &state.subscriptions {
             let filter = Arc::from(self.index.filter_text(*filter));
+            self.journal.delete(Key::Subscription(id, filter));
+        }
+        for filter in &state.exclusives {
+            let filter = Arc::from(&**filter);
+            self.journal.delete(Key::Subscription(id, filter));
+        }
+        for (filter, _) in &state.replies {
+            let filter = Arc::from(&**filter);
             self.journal.delete(Key::Subscription(id, filter));
         }
         for filter in state.feeds.keys() {

@@ -3,6 +3,7 @@
 //! more than that.
 
 use std::borrow::Cow;
+use std::collections::VecDeque;
 use std::sync::Arc;
 
 use nexum_codec::{Property, PublishDelivery, encode_properties};
@@ -49,6 +50,7 @@ pub(super) struct FeedWish {
 #[derive(Debug)]
 pub(crate) struct Arrival {
     extension: ExtensionId,
+    filter: Arc<str>,
     deliver: Deliver,
     topic: Arc<str>,
     qos: QoS,
@@ -192,7 +194,10 @@ impl Shard {
         let granted = match answer {
             Some(Ok(granted)) => granted.min(record.maximum_qos),
             Some(Err(refusal)) => {
-                self.drop_feed(session, filter);
+                let terms = self.sessions[session as usize].feeds.remove(filter);
+                if let Some(feed) = terms.and_then(|terms| terms.key) {
+                    self.feeds.remove(feed);
+                }
                 return Err(refusal);
             }
             None => return Err(super::command::nobody_serves(filter)),
@@ -212,14 +217,6 @@ impl Shard {
         Ok(granted)
     }
 
-    /// Removes what was never granted.
-    fn drop_feed(&mut self, session: u32, filter: &str) {
-        let terms = self.sessions[session as usize].feeds.remove(filter);
-        if let Some(feed) = terms.and_then(|terms| terms.key) {
-            self.feeds.remove(feed);
-        }
-    }
-
     /// UNSUBSCRIBE; true if there was such a feed. What was delivered may still be settled.
     pub(super) fn close_feed(&mut self, session: u32, filter: &str) -> bool {
         let state = &mut self.sessions[session as usize];
@@ -228,6 +225,16 @@ impl Shard {
         };
         if terms.confirmed {
             state.subscription_bytes -= filter.len() as u64;
+        }
+        let (unsent, arrivals): (Vec<_>, Vec<_>) = std::mem::take(&mut state.arrivals)
+            .into_iter()
+            .partition(|arrival| *arrival.filter == *filter);
+        state.arrivals = VecDeque::from(arrivals);
+        for Arrival {
+            extension, deliver, ..
+        } in unsent
+        {
+            self.return_delivery(extension, &deliver);
         }
         if let Some(key) = terms.key
             && let Some(feed) = self.feeds.remove(key)
@@ -324,6 +331,7 @@ impl Shard {
         };
         let arrival = Arrival {
             extension,
+            filter,
             qos: terms.maximum_qos,
             identifier: terms.identifier,
             deliver,
@@ -351,6 +359,8 @@ impl Shard {
         while let Some(state) = self.sessions.get_mut(session as usize)
             && let Some(key) = state.connection
             && let Some(first) = state.arrivals.front()
+            // Before SUBACK it is not known whether it may be sent at all.
+            && state.feeds.get(&first.filter).is_some_and(|terms| terms.confirmed)
             && (first.qos == QoS::AtMostOnce
                 || state.quota_used < state.quota && state.resend_from.is_none())
             && self.connections[key.index as usize].outbound.pending() < most

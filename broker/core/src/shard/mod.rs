@@ -18,6 +18,7 @@ mod command;
 mod connect;
 mod deliver;
 mod ending;
+mod exclusive;
 mod extensions;
 mod feeds;
 mod keep;
@@ -57,7 +58,7 @@ use crate::limits::Limits;
 use crate::origin::ConnectionOrigin;
 use crate::outbound_buffer::BufferPool;
 use crate::output::{ConnectionLoss, DisconnectCause, Event, Input, Output};
-use crate::peer::{NotKept, PeerBatch, PeerMessage, Receipt};
+use crate::peer::{MemberKey, NotKept, PeerBatch, PeerMessage, Receipt};
 use crate::record::{MessageId, SessionId};
 use crate::replay::Overtaken;
 use crate::retained::RetainedStore;
@@ -157,6 +158,8 @@ pub struct Shard {
     commands: Keyed<PendingCommand>,
     inquiries: Keyed<Inquiry>,
     feeds: Keyed<Feed>,
+    /// Who has what exclusively, of what belongs to this shard.
+    exclusives: BTreeMap<Box<str>, MemberKey>,
     captures: Slab<Capture>,
     pending_captures: Keyed<PendingCapture>,
     journal: Journal,
@@ -241,6 +244,7 @@ impl Shard {
             commands: Keyed::default(),
             inquiries: Keyed::default(),
             feeds: Keyed::default(),
+            exclusives: BTreeMap::new(),
             captures: Slab::new(),
             pending_captures: Keyed::default(),
             journal: Journal::default(),

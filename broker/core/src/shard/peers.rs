@@ -20,7 +20,19 @@ use crate::subscription_index::FilterId;
 #[derive(Debug)]
 pub(super) struct PendingSubscribe {
     pub(super) remaining: u32,
+    /// Filters that another session has exclusively.
+    pub(super) refused: Vec<Box<str>>,
     pub(super) what: Awaited,
+}
+
+impl PendingSubscribe {
+    pub(super) fn new(remaining: u32, what: Awaited) -> PendingSubscribe {
+        PendingSubscribe {
+            remaining,
+            refused: Vec::new(),
+            what,
+        }
+    }
 }
 
 #[derive(Debug)]
@@ -193,6 +205,17 @@ impl Shard {
                 self.tell(from, PeerMessage::InterestNoted { token });
             }
             PeerMessage::InterestNoted { token } => self.on_interest_noted(token, now),
+            PeerMessage::Reserve {
+                filter,
+                member,
+                token,
+            } => self.on_reserve(from, filter, member, token),
+            PeerMessage::Reserved {
+                filter,
+                token,
+                granted,
+            } => self.on_reserved(filter, token, granted, now),
+            PeerMessage::Unreserve { filter, member } => self.on_unreserve(&filter, member),
             PeerMessage::InterestWithdrawn { filter } => {
                 if let Ok(filter) = TopicFilter::new(&filter)
                     && let Some((_, was)) = self.index.remove(filter, Subscriber::Peer(from.0))
@@ -242,7 +265,7 @@ impl Shard {
                 } else {
                     let what = Awaited::Member { shard: from, token };
                     self.pending_subscribes
-                        .insert(PendingSubscribe { remaining, what });
+                        .insert(PendingSubscribe::new(remaining, what));
                 }
             }
             PeerMessage::Leave { group, member } => {
@@ -335,8 +358,8 @@ impl Shard {
         if pending.remaining > 0 {
             return;
         }
-        let awaited = self.pending_subscribes.remove(token as usize).what;
-        self.on_subscribe_noted(token, awaited, now);
+        let PendingSubscribe { what, refused, .. } = self.pending_subscribes.remove(token as usize);
+        self.on_subscribe_noted(token, what, &refused, now);
     }
 
     /// A publication that another shard forwards. Whatever becomes of it, the receipt is answered.

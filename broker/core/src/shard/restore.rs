@@ -5,6 +5,7 @@ use std::sync::Arc;
 use nexum_types::{ClientId, SharedSubscription, Time, TopicFilter};
 
 use super::Shard;
+use super::exclusive::exclusive;
 use super::timers::Timer;
 use crate::address::Root;
 use crate::peer::{MemberKey, MemberTerms, PeerMessage};
@@ -115,6 +116,9 @@ impl Shard {
         let Some(session) = self.session_of(id) else {
             return;
         };
+        if exclusive(filter).is_some() {
+            self.restore_exclusive(session, filter);
+        }
         if let Ok(Some(_)) = self.feed_wish(filter) {
             let terms = FeedTerms {
                 key: None,
@@ -135,6 +139,7 @@ impl Shard {
             self.hear_replies(session, filter, Subscription::of_record(record));
             return;
         }
+        let filter = exclusive(filter).unwrap_or(filter);
         match SharedSubscription::parse(filter) {
             Some(Ok(shared)) => {
                 let name = format!("{}/{}", shared.share_name(), shared.filter().as_str());

@@ -10,6 +10,7 @@ use nexum_extension_api::{Address, ErrorCode, Options, Refusal as ExtensionRefus
 use nexum_types::{ProtocolVersion, QoS, ReasonCode, SharedSubscription, Time, TopicFilter};
 
 use super::Shard;
+use super::exclusive::exclusive;
 use super::feeds::FeedWish;
 use super::peers::{Awaited, PendingSubscribe};
 use crate::address::{Root, SubscribeAddress, canonical, of_option};
@@ -92,7 +93,7 @@ impl Shard {
         if self.announce_subscribe(key, session, subscribe, packet, now) {
             return;
         }
-        self.complete_subscribe(key, subscribe, self.overtaken.now(), now);
+        self.complete_subscribe(key, subscribe, &[], self.overtaken.now(), now);
     }
 
     /// Whether the client takes a SUBACK or UNSUBACK of so many Reason Codes. Asked before anything
@@ -123,7 +124,11 @@ impl Shard {
         let mut remaining = 0;
         let mut placeholders = Vec::new();
         for (number, request) in subscribe.requests.iter().enumerate() {
-            match self.check_request(session, request.filter) {
+            let checked = self.check_request(session, request.filter);
+            if checked.is_ok() {
+                remaining += self.ask_to_reserve(session, request.filter, token);
+            }
+            match checked {
                 Ok(Request::Plain(_) | Request::Shared(_)) if self.shards == 1 => {}
                 Ok(Request::Replies) | Err(_) => {}
                 Ok(Request::Feed(wish)) => {
@@ -167,12 +172,18 @@ impl Shard {
             since: self.overtaken.now(),
         };
         self.pending_subscribes
-            .insert(PendingSubscribe { remaining, what });
+            .insert(PendingSubscribe::new(remaining, what));
         true
     }
 
     /// Every shard has noted the interest that `token` stands for.
-    pub(super) fn on_subscribe_noted(&mut self, token: u32, awaited: Awaited, now: Time) {
+    pub(super) fn on_subscribe_noted(
+        &mut self,
+        token: u32,
+        awaited: Awaited,
+        refused: &[Box<str>],
+        now: Time,
+    ) {
         let (key, session, packet, placeholders, since) = match awaited {
             Awaited::Subscribe {
                 connection,
@@ -190,7 +201,7 @@ impl Shard {
             && let Ok(Packet::Subscribe(subscribe)) =
                 decode(frame, self.connections[key.index as usize].version)
         {
-            self.complete_subscribe(key, &subscribe, since, now);
+            self.complete_subscribe(key, &subscribe, refused, since, now);
         }
         for id in placeholders {
             self.unsubscribe_id(id, Subscriber::Pending(token));
@@ -203,6 +214,7 @@ impl Shard {
         &mut self,
         key: ConnectionKey,
         subscribe: &Subscribe<'_>,
+        refused: &[Box<str>],
         since: u64,
         now: Time,
     ) {
@@ -218,7 +230,16 @@ impl Shard {
         for (number, request) in subscribe.requests.iter().enumerate() {
             let options = options_of(subscribe.user_properties, number);
             let granted = options.map_err(Refusal::from).and_then(|options| {
-                self.subscribe_one(session, request, identifier, options.is_some(), now)
+                if exclusive(request.filter).is_some() {
+                    self.check_request(session, request.filter)?;
+                    self.reserve(session, request.filter, refused)?;
+                }
+                let has_options = options.is_some();
+                let granted = self.subscribe_one(session, request, identifier, has_options, now);
+                if granted.is_err() {
+                    self.unreserve(session, request.filter);
+                }
+                granted
             });
             match granted {
                 // [MQTT-3.8.4-8]
@@ -229,8 +250,9 @@ impl Shard {
                         QoS::ExactlyOnce => ReasonCode::GrantedQoS2,
                     });
                     if wants == Wants::Retained {
+                        let filter = exclusive(request.filter).unwrap_or(request.filter);
                         retained.push(ReplayRequest {
-                            filter: Arc::from(request.filter),
+                            filter: Arc::from(filter),
                             maximum_qos: request.options.maximum_qos,
                             subscription_identifier: identifier,
                             since,
@@ -372,6 +394,7 @@ impl Shard {
             let is_new = !state.replies.iter().any(|(known, _)| **known == *filter);
             (Request::Replies, filter.len(), is_new)
         } else {
+            let filter = exclusive(filter).unwrap_or(filter);
             self.check_plain_request(session, filter)?
         };
         let count = state.subscriptions.len()
@@ -441,13 +464,8 @@ impl Shard {
                 error.to_string(),
             ));
         }
-        if address.exclusive || address.filter.is_some() {
-            let word = if address.exclusive {
-                "$exclusive"
-            } else {
-                "$filter"
-            };
-            return Err(super::command::nobody_serves(word));
+        if address.filter.is_some() {
+            return Err(super::command::nobody_serves("$filter"));
         }
         let target = canonical(address.target, spelling, served.claim.word);
         TopicFilter::new(&target)
@@ -524,10 +542,12 @@ impl Shard {
 
     /// [MQTT-3.10.4-1]: the filter is compared character by character.
     fn unsubscribe_one(&mut self, session: u32, filter: &str, now: Time) -> ReasonCode {
+        self.unreserve(session, filter);
         if self.close_feed(session, filter) || self.ignore_replies(session, filter) {
             return self.forget_subscription(session, filter);
         }
-        let existed = match SharedSubscription::parse(filter) {
+        let target = exclusive(filter).unwrap_or(filter);
+        let existed = match SharedSubscription::parse(target) {
             Some(Ok(shared)) => {
                 let name = format!("{}/{}", shared.share_name(), shared.filter().as_str());
                 self.groups.find(&name).is_some_and(|group| {
@@ -542,7 +562,7 @@ impl Shard {
                 })
             }
             Some(Err(_)) => return ReasonCode::TopicFilterInvalid,
-            None => match TopicFilter::new(filter) {
+            None => match TopicFilter::new(target) {
                 Ok(filter) => match self.index.remove(filter, Subscriber::Session(session)) {
                     Some((id, _)) => {
                         let state = &mut self.sessions[session as usize];

@@ -193,3 +193,61 @@ fn a_3_1_1_client_is_told_by_replies_and_notices() {
         );
     }
 }
+
+#[test]
+fn one_session_at_a_time_has_an_exclusive_subscription() {
+    for shards in [1, 3] {
+        for filter in ["$exclusive/t/#", "$exclusive/$echo/hall"] {
+            let mut broker = broker(shards);
+            let ask = |broker: &mut Broker, client| {
+                broker.send(client, subscribe(&[request(filter, QoS::AtLeastOnce)]));
+                let mut received = broker.take(client);
+                received.retain(|it| matches!(it, Received::SubAck(_)));
+                received
+            };
+            let unsubscribe = |broker: &mut Broker, client| {
+                let filters = [filter];
+                let filters = Filters::from_slice(&filters);
+                broker.send(
+                    client,
+                    Packet::Unsubscribe(Unsubscribe {
+                        packet_identifier: id(9),
+                        user_properties: UserProperties::EMPTY,
+                        filters,
+                    }),
+                );
+                broker.take(client);
+            };
+            let refused = [Received::SubAck(vec![ReasonCode::QuotaExceeded])];
+            let first = broker.admit(connect("a"));
+            let second = broker.admit(connect_to_stay("b"));
+            assert_eq!(ask(&mut broker, first), [granted()]);
+            assert_eq!(ask(&mut broker, second), refused, "{shards} shards");
+            assert_eq!(ask(&mut broker, first), [granted()], "once more");
+            unsubscribe(&mut broker, first);
+            assert_eq!(ask(&mut broker, second), [granted()]);
+            assert_eq!(ask(&mut broker, first), refused);
+            let topic = if shards == 1 { "$echo/hall" } else { "t/1" };
+            let is_here = filter.ends_with("hall") == topic.ends_with("hall");
+            broker.send(
+                first,
+                Packet::Publish(publish(topic, b"hello", Some(id(1)))),
+            );
+            assert_eq!(broker.take_payloads(second).len(), usize::from(is_here));
+            // It is the session's, also while its client is away, and after a restart.
+            broker.lose(second);
+            broker.take(first);
+            assert_eq!(ask(&mut broker, first), refused);
+            broker.restart(Limits::default());
+            let first = broker.admit(connect("a"));
+            assert_eq!(ask(&mut broker, first), refused);
+            let second = broker.admit(connect("b"));
+            assert_eq!(
+                ask(&mut broker, first),
+                [granted()],
+                "its session has ended"
+            );
+            assert_eq!(ask(&mut broker, second), refused);
+        }
+    }
+}
