@@ -7,7 +7,7 @@ use nexum_types::{ClientId, SharedSubscription, Time, TopicFilter};
 use super::Shard;
 use super::exclusive::exclusive;
 use super::timers::Timer;
-use crate::address::Root;
+use crate::address::{Root, SubscribeAddress};
 use crate::peer::{MemberKey, MemberTerms, PeerMessage};
 use crate::record::{
     ExchangeRecord, Key, MessageId, Restored, SessionId, SessionRecord, SubscriptionRecord,
@@ -131,7 +131,8 @@ impl Shard {
             state.subscription_bytes += filter.len() as u64;
             return;
         }
-        if let Root::Served { .. } | Root::Reserved(_) = self.words.root(filter) {
+        let target = SubscribeAddress::parse(filter).map_or(filter, |address| address.target);
+        if let Root::Served { .. } | Root::Reserved(_) = self.words.root(target) {
             // Nobody serves it any more.
             return;
         }
