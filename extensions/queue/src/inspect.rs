@@ -43,7 +43,7 @@ impl Queues {
             "leased": counts.leased,
             "dead": counts.dead,
             "bytes": counts.bytes,
-            "consumers": queue.members.len(),
+            "consumers": queue.consumers(),
             "paused": queue.is_paused,
             "oldest_ready_ms": oldest,
         })
@@ -150,7 +150,7 @@ impl Queues {
                 gauges.push(Gauge {
                     name: "queue_consumers",
                     labels: vec![("queue", queue.name.to_string())],
-                    value: queue.members.len() as f64,
+                    value: queue.consumers() as f64,
                 });
             }
         }

@@ -197,6 +197,12 @@ impl Queue {
         }
     }
 
+    /// How many sessions have feeds of it.
+    pub(crate) fn consumers(&self) -> usize {
+        let members = self.members.values();
+        members.filter(|member| !member.feeds.is_empty()).count()
+    }
+
     /// The oldest message that is ready, but for one.
     pub(crate) fn oldest_ready(&self, except: u64) -> Option<u64> {
         if let Some(oldest) = self.line.oldest()

@@ -134,6 +134,12 @@ impl Queues {
             return;
         };
         member.unsettled = member.unsettled.saturating_sub(1);
+        if member.feeds.is_empty() {
+            if member.unsettled == 0 {
+                queue.members.remove(&consumer);
+            }
+            return;
+        }
         let was_full = member.standing.is_none() && !member.is_asleep;
         queue.stand(consumer);
         if was_full {

@@ -1,12 +1,8 @@
 //! Settling: retries, visibility, dead letters, and who gets what.
 
-mod common;
-
-use common::*;
+use crate::common::*;
 use nexum_extension_api::{ErrorCode, Outcome};
 use nexum_types::QoS;
-use proptest as _;
-use {foldhash as _, hashbrown as _};
 
 const STEADY: &str = r#"{"backoff": {"first": "1s", "factor": 2, "jitter": 0}}"#;
 
@@ -29,7 +25,7 @@ fn what_is_refused_rests_longer_each_time_and_then_is_dead() {
     broker.wait(seconds(1000));
     assert!(broker.deliveries(worker).is_empty());
 
-    let dead = common::worker(&mut broker, "$queue/jobs/$dlq", 10);
+    let dead = crate::common::worker(&mut broker, "$queue/jobs/$dlq", 10);
     let letter = one(&mut broker, dead);
     assert_eq!(&*letter.topic, "$queue/jobs/$dlq");
     assert_eq!(
@@ -54,14 +50,14 @@ fn attempts_are_kept_over_a_restart() {
     let first = one(&mut broker, worker);
     broker.settle(worker, first.delivery, refused(0x80));
     broker.restart().expect("readable");
-    let worker = common::worker(&mut broker, "$queue/jobs", 1);
+    let worker = crate::common::worker(&mut broker, "$queue/jobs", 1);
     assert!(broker.deliveries(worker).is_empty(), "it rests still");
     broker.wait(seconds(1));
     let second = one(&mut broker, worker);
     assert_eq!(property(&second, "q-attempt").as_deref(), Some("2"));
     // A delivery in flight is no attempt.
     broker.restart().expect("readable");
-    let worker = common::worker(&mut broker, "$queue/jobs", 1);
+    let worker = crate::common::worker(&mut broker, "$queue/jobs", 1);
     let second = one(&mut broker, worker);
     assert_eq!(property(&second, "q-attempt").as_deref(), Some("2"));
     broker.settle(worker, second.delivery, refused(0x80));
@@ -93,7 +89,7 @@ fn what_never_works_is_dead_at_once() {
         push(&mut broker, "$queue/jobs", "a");
         let delivery = one(&mut broker, worker);
         broker.settle(worker, delivery.delivery, refused(code));
-        let dead = common::worker(&mut broker, "$queue/jobs/$dlq", 10);
+        let dead = crate::common::worker(&mut broker, "$queue/jobs/$dlq", 10);
         let letter = one(&mut broker, dead);
         assert_eq!(property(&letter, "dlq-reason").as_deref(), Some("rejected"));
         assert_eq!(property(&letter, "dlq-attempts").as_deref(), Some("1"));

@@ -1,13 +1,9 @@
 //! Pushing: what is promised to producers.
 
-mod common;
-
-use common::*;
+use crate::common::*;
 use nexum_extension_api::driver::Store;
 use nexum_extension_api::{ErrorCode, Options};
 use nexum_queue::Settings;
-use proptest as _;
-use {foldhash as _, hashbrown as _};
 
 #[test]
 fn a_push_is_delivered_and_done_with() {
@@ -229,7 +225,7 @@ fn what_has_expired_is_dropped_or_dead() {
         let worker = worker(&mut broker, "$queue/jobs", 10);
         assert_eq!(payloads(&broker.work_off(worker)), ["b"]);
         if dead > 0 {
-            let worker = common::worker(&mut broker, "$queue/jobs/$dlq", 10);
+            let worker = crate::common::worker(&mut broker, "$queue/jobs/$dlq", 10);
             let letter = one(&mut broker, worker);
             assert_eq!(property(&letter, "dlq-reason").as_deref(), Some("expired"));
         }

@@ -1,0 +1,13 @@
+//! One story for each thing that a queue does.
+
+mod capture;
+mod common;
+mod control;
+mod dead_letters;
+mod hostile;
+mod lease;
+mod limits;
+mod memory;
+mod order;
+mod push;
+mod settle;
