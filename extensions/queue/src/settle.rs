@@ -25,6 +25,8 @@ pub(crate) enum Ending {
     Busy,
     /// Nothing was heard of it: once more, at once.
     Lapsed,
+    /// It never left: as if nothing had been.
+    Undelivered,
     /// It fails each time.
     Rejected,
 }
@@ -63,6 +65,7 @@ impl Queues {
                     Ending::Rejected
                 }
                 Outcome::Refused(_) | Outcome::TooLarge => Ending::Failed,
+                Outcome::Undelivered => Ending::Undelivered,
             };
             self.end_flight(delivery);
             self.conclude_and_note(flight.slot, flight.sequence, ending, now);
@@ -183,7 +186,7 @@ impl Queues {
         }
         if entry.state.is_dead() {
             let state = match ending {
-                Ending::Lapsed => State::Dead { since: now },
+                Ending::Lapsed | Ending::Undelivered => State::Dead { since: now },
                 Ending::Done
                 | Ending::Failed
                 | Ending::FailedFor(_)
@@ -193,6 +196,9 @@ impl Queues {
                 },
             };
             return self.shift(slot, sequence, state);
+        }
+        if ending == Ending::Undelivered {
+            return self.give_back(slot, sequence, now, changes);
         }
         if ending == Ending::Busy {
             let until = now + MOMENT;
@@ -211,7 +217,11 @@ impl Queues {
         let rest = match ending {
             Ending::Failed => rest_after(backoff, attempts, self.random()),
             Ending::FailedFor(rest) => rest,
-            Ending::Lapsed | Ending::Done | Ending::Busy | Ending::Rejected => Duration::ZERO,
+            Ending::Lapsed
+            | Ending::Undelivered
+            | Ending::Done
+            | Ending::Busy
+            | Ending::Rejected => Duration::ZERO,
         };
         let until = now + rest;
         let progress = Progress::Rests { attempts, until };
