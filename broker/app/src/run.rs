@@ -11,9 +11,11 @@ use std::time::{Duration, Instant};
 
 use nexum_admin::{Admin, Source};
 use nexum_core::Limits;
+use nexum_queue::Queues;
 use nexum_server::{
-    Authenticator, Handle, ListenerConfig, ListenerTransport, MetricsSnapshot, PasswordFile,
-    PasswordFileError, RunError, Server, ServerConfig, ServerError, TlsError, WebSocketConfig,
+    Authenticator, Composed, Handle, ListenerConfig, ListenerTransport, MetricsSnapshot,
+    PasswordFile, PasswordFileError, RunError, Server, ServerConfig, ServerError, TlsError,
+    WebSocketConfig,
 };
 use nexum_storage::{DirectoryError, Durability, OpenError, Options, Progress, RealDisk, Store};
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
@@ -138,7 +140,8 @@ fn serve(config: &Config) -> Result<(), StartError> {
         authenticator: users.map(|users| Arc::new(users) as Arc<dyn Authenticator>),
         seed: random_seed(),
     };
-    let server = Server::bind(server_config, store, Vec::new()).map_err(StartError::Server)?;
+    let server =
+        Server::bind(server_config, store, extensions(config)).map_err(StartError::Server)?;
 
     let handle = server.handle();
     let broker = Arc::new(Broker {
@@ -175,6 +178,14 @@ fn serve(config: &Config) -> Result<(), StartError> {
     }
     tracing::info!("ended");
     outcome
+}
+
+/// What extends the broker. The tables are theirs for ever.
+fn extensions(config: &Config) -> Vec<Composed> {
+    vec![Composed {
+        table: 16,
+        extension: Box::new(Queues::new(config.queues.clone())),
+    }]
 }
 
 /// Opens what was kept, and logs what was found.

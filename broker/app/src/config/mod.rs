@@ -9,6 +9,7 @@ mod listen;
 mod listeners;
 mod nearest;
 mod quantity;
+mod queues;
 mod raw;
 mod reader;
 mod setting;
@@ -32,7 +33,7 @@ pub(crate) use self::setting::ConfigError;
 use self::setting::{Origin, Setting};
 
 /// What the program is told to do.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq)]
 pub(crate) struct Config {
     /// Where everything durable is kept.
     pub(crate) data_dir: PathBuf,
@@ -49,6 +50,8 @@ pub(crate) struct Config {
     /// Between two reports under `$SYS/broker`; 0 is never.
     pub(crate) sys_interval_seconds: u32,
     pub(crate) limits: Limits,
+    /// Work queues.
+    pub(crate) queues: nexum_queue::Settings,
     /// Where the administration listens; `None` is nowhere.
     pub(crate) admin: Option<SocketAddr>,
     pub(crate) log_level: LogLevel,
@@ -113,6 +116,7 @@ impl Default for Config {
             anonymous: Anonymous::Loopback,
             sys_interval_seconds: 10,
             limits: Limits::default(),
+            queues: nexum_queue::Settings::default(),
             admin: Some(SocketAddr::from(([127, 0, 0, 1], 8080))),
             log_level: LogLevel::Info,
             log_format: LogFormat::Text,
@@ -263,6 +267,7 @@ fn read(raw: &RawConfig, directory: &Path) -> (Config, KnownKeys, Vec<ConfigErro
     listeners::read(&mut reader, &mut config);
 
     limits::read(&mut reader, &mut config);
+    queues::read(&mut reader, &mut config);
 
     let mut admin = reader.section("admin");
     admin.parsed(

@@ -104,6 +104,15 @@ macro_rules! plain_quantity {
 
 plain_quantity!(u16, u32, u64);
 
+impl Quantity for usize {
+    fn from_u64(value: u64) -> Option<Self> {
+        usize::try_from(value).ok()
+    }
+    fn to_u64(&self) -> u64 {
+        *self as u64
+    }
+}
+
 impl Quantity for NonZeroU16 {
     fn from_u64(value: u64) -> Option<Self> {
         u16::from_u64(value).and_then(NonZeroU16::new)

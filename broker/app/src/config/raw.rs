@@ -8,6 +8,7 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
+use serde_json::Map;
 use toml::Spanned;
 use toml::de::{DeTable, DeValue};
 
@@ -165,7 +166,8 @@ impl Document<'_> {
                         .map(|element| self.element(element))
                         .collect(),
                 ),
-                DeValue::Float(_) | DeValue::Datetime(_) | DeValue::Table(_) => Value::Unused,
+                DeValue::Table(table) => Value::Table(json_table(table)),
+                DeValue::Float(_) | DeValue::Datetime(_) => Value::Unused,
             },
             written: self.text[value.span()].to_owned(),
             origin: self.origin(value.span().start),
@@ -193,5 +195,29 @@ impl Document<'_> {
             file: Arc::clone(self.file),
             line: 1 + self.text[..offset].matches('\n').count(),
         }
+    }
+}
+
+fn json_table(table: &DeTable<'_>) -> Map<String, serde_json::Value> {
+    let entries = table.iter();
+    entries
+        .map(|(key, value)| (key.get_ref().to_string(), json(value.get_ref())))
+        .collect()
+}
+
+/// A value in a table, for whoever reads the table as a whole. What JSON has no form for is text.
+fn json(value: &DeValue<'_>) -> serde_json::Value {
+    match value {
+        DeValue::String(string) => string.as_ref().into(),
+        DeValue::Integer(integer) => i64::from_str_radix(integer.as_str(), integer.radix())
+            .map_or_else(|_| integer.as_str().into(), Into::into),
+        DeValue::Float(float) => float
+            .as_str()
+            .parse::<f64>()
+            .map_or_else(|_| float.as_str().into(), Into::into),
+        DeValue::Boolean(boolean) => (*boolean).into(),
+        DeValue::Datetime(time) => time.to_string().into(),
+        DeValue::Array(elements) => elements.iter().map(|it| json(it.get_ref())).collect(),
+        DeValue::Table(table) => json_table(table).into(),
     }
 }

@@ -4,9 +4,11 @@
 //! keys, their kinds and their bounds. Whatever was set and never read is unknown. Every mistake is
 //! kept, so that all of them are reported at once.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::ops::RangeInclusive;
 use std::path::{Path, PathBuf};
+
+use serde_json::Map;
 
 use super::nearest::nearest;
 use super::quantity::{Quantity, Unit};
@@ -22,6 +24,8 @@ pub(crate) struct Reader<'a> {
     /// Where relative paths of the configuration file start.
     directory: &'a Path,
     known: KnownKeys,
+    /// Sections whose keys are names that the user gives.
+    named: BTreeSet<&'static str>,
     errors: Vec<ConfigError>,
 }
 
@@ -31,6 +35,7 @@ impl<'a> Reader<'a> {
             raw,
             directory,
             known: KnownKeys::new(),
+            named: BTreeSet::new(),
             errors: Vec::new(),
         }
     }
@@ -75,6 +80,9 @@ impl<'a> Reader<'a> {
                 self.errors.push(ConfigError::at(&section.origin, message));
                 continue;
             };
+            if self.named.contains(name.as_str()) {
+                continue;
+            }
             for (key, setting) in &section.keys {
                 if !known.contains(&key.as_str()) {
                     let message = self.unknown_in(name, known, key);
@@ -190,7 +198,11 @@ impl<'a> Section<'_, 'a> {
             Value::Integer(integer) => u64::try_from(*integer).ok(),
             Value::Text(text) => unit.parse(text),
             Value::String(text) if unit != Unit::One => unit.parse(text),
-            Value::String(_) | Value::Boolean(_) | Value::Array(_) | Value::Unused => None,
+            Value::String(_)
+            | Value::Boolean(_)
+            | Value::Array(_)
+            | Value::Table(_)
+            | Value::Unused => None,
         };
         match given
             .filter(|value| allowed.contains(value))
@@ -233,7 +245,7 @@ impl<'a> Section<'_, 'a> {
             // `"true"` in quotes is a string, and no key's word.
             Value::String(word) if is_boolean(word) => None,
             Value::String(word) | Value::Text(word) => Some(word.as_str()),
-            Value::Integer(_) | Value::Array(_) | Value::Unused => None,
+            Value::Integer(_) | Value::Array(_) | Value::Table(_) | Value::Unused => None,
         };
         let found = word.and_then(|word| choices.iter().find(|(name, _)| *name == word));
         if let Some((_, value)) = found {
@@ -280,6 +292,7 @@ impl<'a> Section<'_, 'a> {
             | Value::Integer(_)
             | Value::Boolean(_)
             | Value::Array(_)
+            | Value::Table(_)
             | Value::Unused => self.refuse(key, setting, "use a path, such as \"directory/file\""),
         }
     }
@@ -298,7 +311,11 @@ impl<'a> Section<'_, 'a> {
         };
         let value = match &setting.value {
             Value::String(text) | Value::Text(text) => read(text),
-            Value::Integer(_) | Value::Boolean(_) | Value::Array(_) | Value::Unused => None,
+            Value::Integer(_)
+            | Value::Boolean(_)
+            | Value::Array(_)
+            | Value::Table(_)
+            | Value::Unused => None,
         };
         match value {
             Some(value) => *target = value,
@@ -329,14 +346,22 @@ impl<'a> Section<'_, 'a> {
                         Value::String(text) | Value::Text(text) => {
                             texts.push((text.as_str(), &element.origin));
                         }
-                        Value::Integer(_) | Value::Boolean(_) | Value::Array(_) | Value::Unused => {
+                        Value::Integer(_)
+                        | Value::Boolean(_)
+                        | Value::Array(_)
+                        | Value::Table(_)
+                        | Value::Unused => {
                             self.refuse(key, element, &format!("use strings, such as {example}"));
                         }
                     }
                 }
                 texts
             }
-            Value::String(_) | Value::Integer(_) | Value::Boolean(_) | Value::Unused => {
+            Value::String(_)
+            | Value::Integer(_)
+            | Value::Boolean(_)
+            | Value::Table(_)
+            | Value::Unused => {
                 self.refuse(key, setting, &format!("use a list, such as [{example}]"));
                 return None;
             }
@@ -352,6 +377,74 @@ impl<'a> Section<'_, 'a> {
             }
         }
         Some(list)
+    }
+
+    /// A table, or an object of JSON from the environment and the command line.
+    pub(crate) fn table<T>(
+        &mut self,
+        key: &'static str,
+        read: impl Fn(&Map<String, serde_json::Value>) -> Result<T, String>,
+        target: &mut T,
+    ) {
+        if let Some(setting) = self.lookup(key)
+            && let Some(value) = self.read_table(key, setting, &read)
+        {
+            *target = value;
+        }
+    }
+
+    /// The section as a whole: tables under names that the user gives. Each with its name; the wrong
+    /// ones are left out.
+    pub(crate) fn named_tables<T>(
+        &mut self,
+        read: impl Fn(&str, &Map<String, serde_json::Value>) -> Result<T, String>,
+    ) -> Vec<(String, T)> {
+        self.reader.named.insert(self.name);
+        let Some(section) = self.reader.raw.sections.get(self.name) else {
+            return Vec::new();
+        };
+        let mut tables = Vec::new();
+        for (name, setting) in &section.keys {
+            if let Some(value) = self.read_table(name, setting, |table| read(name, table)) {
+                tables.push((name.clone(), value));
+            }
+        }
+        tables
+    }
+
+    fn read_table<T>(
+        &mut self,
+        key: &str,
+        setting: &Setting,
+        read: impl Fn(&Map<String, serde_json::Value>) -> Result<T, String>,
+    ) -> Option<T> {
+        let parsed;
+        let table = match &setting.value {
+            Value::Table(table) => Some(table),
+            Value::Text(text) => {
+                parsed = serde_json::from_str(text).ok();
+                parsed.as_ref()
+            }
+            Value::String(_)
+            | Value::Integer(_)
+            | Value::Boolean(_)
+            | Value::Array(_)
+            | Value::Unused => None,
+        };
+        let Some(table) = table else {
+            let remedy = format!("use a table, [{}.{key}] with keys below it", self.name);
+            self.refuse(key, setting, &remedy);
+            return None;
+        };
+        match read(table) {
+            Ok(value) => Some(value),
+            Err(problem) => {
+                let message = format!("'{key}' in [{}]: {problem}", self.name);
+                let error = ConfigError::at(&setting.origin, message);
+                self.reader.errors.push(error);
+                None
+            }
+        }
     }
 
     /// Where a key was set, if it was.

@@ -3,6 +3,8 @@
 use std::fmt;
 use std::sync::Arc;
 
+use serde_json::Map;
+
 /// Where a value came from: what an error message has to name so that its reader can act.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) enum Origin {
@@ -51,7 +53,9 @@ pub(crate) enum Value {
     Integer(i64),
     Boolean(bool),
     Array(Vec<Setting>),
-    /// Forms of TOML that no key takes: floats, dates, tables, integers beyond 64 bits.
+    /// A table with everything in it, for what has keys of its own.
+    Table(Map<String, serde_json::Value>),
+    /// Forms of TOML that no key takes alone: floats, dates, integers beyond 64 bits.
     Unused,
     /// From the environment or the command line. It has no type of its own: the key it is for
     /// decides how to read it.

@@ -137,7 +137,25 @@ fn each_mistake_has_its_message() {
             "[bridge]",
             &[
                 "config.toml:1: unknown section [bridge]; the sections are [admin], [auth], [limits], \
-               [listeners], [log], [mqtt], [server], [storage], [tls]",
+               [listeners], [log], [mqtt], [queue], [queues], [server], [storage], [tls]",
+            ],
+        ),
+        (
+            "[queues.jobs]\nvisibilty = \"3s\"",
+            &[
+                "config.toml:1: 'jobs' in [queues]: there is no 'visibilty'; did you mean 'visibility'?",
+            ],
+        ),
+        (
+            "[queues]\njobs = 1",
+            &[
+                "config.toml:2: 'jobs' in [queues] cannot be 1; use a table, [queues.jobs] with keys below it",
+            ],
+        ),
+        (
+            "[queues.\"a b\"]",
+            &[
+                "config.toml:1: 'a b' in [queues]: a name is made of A-Z a-z 0-9 _ . - and is more than dots",
             ],
         ),
         (

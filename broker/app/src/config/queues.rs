@@ -1,0 +1,28 @@
+//! The sections `[queue]`, for all work queues, and `[queues]`, those that are there from the start.
+
+use nexum_extension_api::check_name;
+
+use super::Config;
+use super::reader::Reader;
+
+const KIB: u64 = 1 << 10;
+const TIB: u64 = 1 << 40;
+
+pub(super) fn read(reader: &mut Reader<'_>, config: &mut Config) {
+    let settings = &mut config.queues;
+    let mut queue = reader.section("queue");
+    queue.boolean("auto_create", &mut settings.auto_create);
+    queue.bytes("memory_bytes", KIB..=TIB, &mut settings.memory_bytes);
+    queue.count("maximum_queues", 1..=1 << 24, &mut settings.maximum_queues);
+    let common = settings.defaults.clone();
+    queue.table(
+        "defaults",
+        |table| common.with(table).map_err(|error| error.to_string()),
+        &mut settings.defaults,
+    );
+    let defaults = settings.defaults.clone();
+    settings.declared = reader.section("queues").named_tables(|name, table| {
+        check_name(name).map_err(|error| error.to_string())?;
+        defaults.with(table).map_err(|error| error.to_string())
+    });
+}
