@@ -55,6 +55,7 @@ mod origin;
 mod outbound_buffer;
 mod output;
 mod peer;
+mod recent_ids;
 mod record;
 mod record_table;
 mod replay;

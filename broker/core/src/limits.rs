@@ -52,6 +52,9 @@ pub struct Limits {
     /// What becomes of a 3.1.1 client whose PUBLISH is refused, which has no word for it: its
     /// connection ends, or else it is acknowledged and told by a notice on `$reply/-/err`.
     pub v311_refused_publish_closes: bool,
+    /// How long the `id` of a publication to a plain topic is remembered: a repeat is acknowledged
+    /// and dropped.
+    pub deduplication_window_seconds: u32,
     /// Deliveries from queues and streams that a client which states no Receive Maximum may have
     /// unacknowledged.
     pub prefetch: NonZeroU16,
@@ -139,6 +142,7 @@ impl Default for Limits {
             maximum_session_expiry_seconds: u32::MAX,
             v311_session_expiry_seconds: 7 * 24 * 3600,
             v311_refused_publish_closes: false,
+            deduplication_window_seconds: 120,
             prefetch: const { NonZeroU16::new(20).expect("not zero") },
             maximum_connections: 100_000,
             maximum_sessions: 1_000_000,

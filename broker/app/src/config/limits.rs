@@ -60,6 +60,7 @@ pub(super) fn read(reader: &mut Reader<'_>, config: &mut Config) {
         maximum_session_expiry_seconds,
         v311_session_expiry_seconds,
         v311_refused_publish_closes,
+        deduplication_window_seconds,
         prefetch,
         maximum_connections,
         maximum_sessions,
@@ -89,6 +90,11 @@ pub(super) fn read(reader: &mut Reader<'_>, config: &mut Config) {
         "v311_refused_publish",
         &REFUSED_PUBLISH,
         v311_refused_publish_closes,
+    );
+    mqtt.seconds(
+        "deduplication_window_seconds",
+        0..=86_400,
+        deduplication_window_seconds,
     );
     mqtt.seconds(
         "sys_interval_seconds",

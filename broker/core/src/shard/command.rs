@@ -8,6 +8,7 @@
 
 use std::borrow::Cow;
 use std::sync::Arc;
+use std::time::Duration;
 
 use nexum_codec::{Property, Publish, PublishDelivery, encode_properties};
 use nexum_extension_api::{
@@ -59,6 +60,8 @@ pub(super) struct Asker {
     /// The session that published it.
     session: Option<SessionKey>,
     answer: Option<Answer>,
+    /// What its id is called, if it goes to a plain topic with one.
+    noted: Option<u64>,
 }
 
 /// Where a reply goes.
@@ -104,6 +107,7 @@ impl Shard {
             },
             session: Some(self.session_key(session)),
             answer: None,
+            noted: None,
         };
         let options = (version == ProtocolVersion::V5).then_some(publish.properties);
         let user_properties = options.into_iter().flat_map(|properties| {
@@ -206,6 +210,7 @@ impl Shard {
             receipt,
             session: publisher.map(|session| self.session_key(session)),
             answer: None,
+            noted: None,
         };
         let unwrapped = self.unwrap(topic.as_str(), std::iter::empty(), now);
         let published = unwrapped
@@ -280,12 +285,7 @@ impl Shard {
                 if let Some(refusal) = self.refusal_of(topic) {
                     return Err(refusal);
                 }
-                // By its id it can be cancelled until then.
-                let keys: &[&str] = match unwrapped.due {
-                    Some(_) => &["delay", "ttl", "id"],
-                    None => &["delay", "ttl"],
-                };
-                match unwrapped.options.first_beyond(keys) {
+                match unwrapped.options.first_beyond(&["delay", "ttl", "id"]) {
                     None => Ok(()),
                     Some(key) => Err(Refusal::new(
                         ErrorCode::BadOption,
@@ -344,10 +344,46 @@ impl Shard {
                 let topic = TopicName::new(target)
                     .map_err(|error| Refusal::new(ErrorCode::BadAddress, error.to_string()))?;
                 let parts = MessageParts { topic, ..parts };
+                let mut asker = asker;
+                if let Some(id) = &options.id {
+                    asker.noted = self.note_id(&asker, id, now);
+                    if asker.noted.is_none() {
+                        return Ok(self.acknowledge_repeat(asker, now));
+                    }
+                }
                 Ok(self.publish_plain(parts, asker, source, now))
             }
             Root::Served { .. } => Err(nobody_serves("it")),
             Root::Sys | Root::Reply | Root::Reserved(_) => Err(nobody_serves(target)),
+        }
+    }
+
+    /// A publication with an id on a plain topic: nothing if the same client sent it before.
+    fn note_id(&mut self, asker: &Asker, id: &str, now: Time) -> Option<u64> {
+        let client_id = asker
+            .session
+            .and_then(|session| self.session_by_key(session))
+            .map_or_else(|| Arc::from(""), |session| session.client_id.shared());
+        let window = Duration::from_secs(u64::from(self.limits.deduplication_window_seconds));
+        self.recent_ids.note(&client_id, id, window, now)
+    }
+
+    /// A repeat is as good as what it repeats.
+    fn acknowledge_repeat(&mut self, asker: Asker, now: Time) -> Published {
+        if asker.answer.is_some() {
+            let reply = Reply {
+                properties: vec![("duplicate", 1.into())],
+                ..Reply::default()
+            };
+            let unacknowledged = Asker {
+                receipt: None,
+                ..asker
+            };
+            self.tell_asker(unacknowledged, Ok(reply), now);
+        }
+        Published {
+            matched: true,
+            ..Published::default()
         }
     }
 
@@ -362,7 +398,7 @@ impl Shard {
         let mut publication = Publication::new(parts);
         publication.publisher = asker.session.map(|session| session.index);
         publication.source = source;
-        if asker.answer.is_none() {
+        if asker.answer.is_none() && asker.noted.is_none() {
             publication.receipt = asker.receipt;
             return self.publish(&mut publication, now);
         }
@@ -534,7 +570,11 @@ impl Shard {
             receipt,
             session,
             answer,
+            noted,
         } = asker;
+        if let (Some(noted), Err(_)) = (noted, &result) {
+            self.recent_ids.forget(noted);
+        }
         if let Some(receipt) = receipt {
             if let (
                 Ok(reply),

@@ -59,6 +59,7 @@ use crate::origin::ConnectionOrigin;
 use crate::outbound_buffer::BufferPool;
 use crate::output::{ConnectionLoss, DisconnectCause, Event, Input, Output};
 use crate::peer::{MemberKey, NotKept, PeerBatch, PeerMessage, Receipt};
+use crate::recent_ids::RecentIds;
 use crate::record::{MessageId, SessionId};
 use crate::replay::Overtaken;
 use crate::retained::RetainedStore;
@@ -157,6 +158,7 @@ pub struct Shard {
     extensions: Vec<Outbox>,
     commands: Keyed<PendingCommand>,
     inquiries: Keyed<Inquiry>,
+    recent_ids: RecentIds,
     feeds: Keyed<Feed>,
     /// Who has what exclusively, of what belongs to this shard.
     exclusives: BTreeMap<Box<str>, MemberKey>,
@@ -243,6 +245,7 @@ impl Shard {
             extensions: extensions.iter().map(|it| Outbox::new(it.table)).collect(),
             commands: Keyed::default(),
             inquiries: Keyed::default(),
+            recent_ids: RecentIds::new(seed),
             feeds: Keyed::default(),
             exclusives: BTreeMap::new(),
             captures: Slab::new(),

@@ -251,3 +251,27 @@ fn one_session_at_a_time_has_an_exclusive_subscription() {
         }
     }
 }
+
+#[test]
+fn a_repeat_of_an_id_on_a_plain_topic_is_acknowledged_and_dropped() {
+    let mut broker = broker(1);
+    let subscriber = broker.admit(connect("subscriber"));
+    broker.send(subscriber, subscribe(&[request("t", QoS::AtMostOnce)]));
+    broker.take(subscriber);
+    let publisher = broker.admit(old("publisher"));
+    for (topic, is_new) in [
+        ("$opt/id=1/t", true),
+        ("$opt/id=1/t", false),
+        ("$opt/id=2/t", true),
+    ] {
+        let packet = publish(topic, b"m", Some(id(1)));
+        broker.send(publisher, Packet::Publish(packet));
+        let success = acknowledged(1, ReasonCode::Success);
+        assert_eq!(broker.take(publisher), [success]);
+        assert_eq!(broker.take(subscriber).len(), usize::from(is_new));
+    }
+    broker.wait(std::time::Duration::from_secs(121));
+    let packet = publish("$opt/id=1/t", b"m", Some(id(1)));
+    broker.send(publisher, Packet::Publish(packet));
+    assert_eq!(broker.take(subscriber).len(), 1);
+}

@@ -34,6 +34,7 @@ pub(super) fn limits(setup: &Setup) -> Limits {
         maximum_session_expiry_seconds: 200,
         v311_session_expiry_seconds: 100,
         v311_refused_publish_closes: false,
+        deduplication_window_seconds: 100,
         prefetch: NonZeroU16::new(20).expect("not zero"),
         maximum_connections: 100,
         maximum_sessions: 8,
