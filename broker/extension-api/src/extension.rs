@@ -73,8 +73,10 @@ pub trait Extension: Send {
 /// A number for the metrics.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Gauge {
-    /// In the style of Prometheus, without the prefix of the product: `queue_messages`.
+    /// As Prometheus is to see it: `nexum_queue_messages`.
     pub name: &'static str,
+    /// What it says.
+    pub help: &'static str,
     /// Names and values.
     pub labels: Vec<(&'static str, String)>,
     /// What it is now.

@@ -97,6 +97,12 @@ impl Handle {
             }),
             shards: post_office.shards().map(of_shard).collect(),
             accept: accept.load(),
+            extensions: self
+                .shared
+                .hosts
+                .iter()
+                .flat_map(|host| host.ask_for_gauges())
+                .collect(),
         }
     }
 

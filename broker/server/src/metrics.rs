@@ -9,6 +9,7 @@ use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
 use nexum_core::{Counters, Gauges};
+use nexum_extension_api::Gauge;
 use nexum_storage::{Statistics, Usage};
 
 /// Upper bounds of the latency buckets, in microseconds; what is slower is in the last bucket.
@@ -103,6 +104,8 @@ pub struct MetricsSnapshot {
     pub accept: AcceptSnapshot,
     /// Of the store; `None` before it runs and after it ended.
     pub store: Option<StoreSnapshot>,
+    /// Of the extensions.
+    pub extensions: Vec<Gauge>,
 }
 
 /// The store's numbers at a time.

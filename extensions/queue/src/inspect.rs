@@ -137,7 +137,8 @@ impl Queues {
                 *total += count;
                 if at < MOST_NAMED {
                     gauges.push(Gauge {
-                        name: "queue_messages",
+                        name: "nexum_queue_messages",
+                        help: "Messages of a queue, by what they wait for.",
                         labels: vec![
                             ("queue", queue.name.to_string()),
                             ("state", (*state).to_owned()),
@@ -148,7 +149,8 @@ impl Queues {
             }
             if at < MOST_NAMED {
                 gauges.push(Gauge {
-                    name: "queue_consumers",
+                    name: "nexum_queue_consumers",
+                    help: "Consumers of a queue.",
                     labels: vec![("queue", queue.name.to_string())],
                     value: queue.consumers() as f64,
                 });
@@ -156,18 +158,28 @@ impl Queues {
         }
         for (state, total) in totals {
             gauges.push(Gauge {
-                name: "queue_messages_total",
+                name: "nexum_queues_messages",
+                help: "Messages of all queues, by what they wait for.",
                 labels: vec![("state", state.to_owned())],
                 value: total as f64,
             });
         }
-        for (name, value) in [
-            ("queue_queues", self.names.len()),
-            ("queue_memory_bytes", self.held_bytes),
-            ("queue_deliveries_in_flight", self.flights.len()),
+        for (name, help, value) in [
+            ("nexum_queues", "Queues there are.", self.names.len()),
+            (
+                "nexum_queues_memory_bytes",
+                "Messages of queues in memory.",
+                self.held_bytes,
+            ),
+            (
+                "nexum_queues_deliveries",
+                "Deliveries that are not settled.",
+                self.flights.len(),
+            ),
         ] {
             gauges.push(Gauge {
                 name,
+                help,
                 labels: Vec::new(),
                 value: value as f64,
             });

@@ -1,5 +1,6 @@
 //! The page that Prometheus reads.
 
+mod extensions;
 mod family;
 mod process;
 mod store;
@@ -47,6 +48,7 @@ impl Page {
                 .as_ref()
                 .map(store::families)
                 .unwrap_or_default(),
+            extensions::families(&snapshot.extensions),
             Process::read().families(self.started),
         ];
         TextEncoder::new().encode_to_string(&families.concat())

@@ -227,7 +227,14 @@ fn each_number_stands_where_it_belongs() {
             refused_full: 71,
             failed: 72,
         },
+        extensions: vec![nexum_extension_api::Gauge {
+            name: "nexum_example_things",
+            help: "Things there are.",
+            labels: vec![("kind", "good".to_owned())],
+            value: 73.0,
+        }],
     });
+
     for (family, labels, value) in [
         ("nexum_bytes_received_total", "", 1.0),
         ("nexum_bytes_sent_total", "", 2.0),
@@ -267,6 +274,7 @@ fn each_number_stands_where_it_belongs() {
         ("nexum_panics_total", "", 67.0),
         ("nexum_connections_refused_total", "", 71.0),
         ("nexum_accept_failures_total", "", 72.0),
+        ("nexum_example_things", "kind=\"good\"", 73.0),
         // Buckets add up: 0 + 1, 0 + 1 + 2, and so on.
         ("nexum_publish_to_deliver_seconds", "le=\"0.00001\"", 0.0),
         ("nexum_publish_to_deliver_seconds", "le=\"0.001\"", 21.0),

@@ -1,12 +1,16 @@
 //! How threads hand things to the thread of an extension.
 
+use std::sync::mpsc::{self, Sender};
 use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
-use nexum_extension_api::Input;
+use nexum_extension_api::{Gauge, Input};
 use nexum_storage::Answer;
 
 use super::writes::Kind;
+
+/// How long an answer is waited for.
+const PATIENCE: Duration = Duration::from_millis(250);
 
 /// Something for the thread of an extension.
 #[derive(Debug)]
@@ -15,6 +19,8 @@ pub(crate) enum HostLetter {
     Inputs(Vec<Input>),
     /// From the store: what became of submissions.
     Written(Vec<(Kind, Answer)>),
+    /// Somebody wants to know its numbers.
+    Report(Sender<Vec<Gauge>>),
     /// Nobody wants anything any more.
     ShutDown,
 }
@@ -36,6 +42,13 @@ impl HostMailbox {
         if was_empty {
             self.filled.notify_one();
         }
+    }
+
+    /// The numbers of the extension; none if it does not answer for a while.
+    pub(crate) fn ask_for_gauges(&self) -> Vec<Gauge> {
+        let (sender, receiver) = mpsc::channel();
+        self.post(HostLetter::Report(sender));
+        receiver.recv_timeout(PATIENCE).unwrap_or_default()
     }
 
     /// Swaps everything into `letters`, which is empty; waits for it until `due`.

@@ -184,6 +184,8 @@ impl Host {
                             self.feed_guarded(written)?;
                         }
                     }
+                    // Who does not wait any more has no use for it.
+                    HostLetter::Report(to) => drop(to.send(self.extension.gauges())),
                     HostLetter::ShutDown => end_by = Some(Instant::now() + END),
                 }
             }

@@ -220,7 +220,7 @@ fn info_tells_how_a_queue_is() {
     let gauges = nexum_extension_api::Extension::gauges(broker.extension());
     let ready = gauges.iter().find(|gauge| {
         let state = ("state", "ready".to_owned());
-        gauge.name == "queue_messages" && gauge.labels.contains(&state)
+        gauge.name == "nexum_queue_messages" && gauge.labels.contains(&state)
     });
     assert_eq!(ready.map(|gauge| gauge.value), Some(2.0));
 }
