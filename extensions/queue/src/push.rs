@@ -2,7 +2,9 @@
 
 use std::sync::Arc;
 
-use nexum_extension_api::{Captured, Change, Command, ErrorCode, Input, Options, Refusal, Reply};
+use nexum_extension_api::{
+    Captured, Change, Command, CommandId, ErrorCode, Input, Options, Refusal, Reply,
+};
 use nexum_types::{MAX_TOPIC_BYTES, Message, MessageParts, Time};
 
 use crate::entry::{Entry, Route, State};
@@ -24,6 +26,16 @@ pub(crate) struct PendingPush {
     waiter: Waiter,
     /// When it is stored, an older message goes.
     drops: bool,
+}
+
+impl PendingPush {
+    /// Who pushed it, if nobody captured it.
+    pub(crate) fn command(&self) -> Option<CommandId> {
+        match &self.waiter {
+            Waiter::Command(command) => Some(*command),
+            Waiter::Receipt(_) | Waiter::Nobody => None,
+        }
+    }
 }
 
 /// What is to be pushed.

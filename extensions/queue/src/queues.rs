@@ -77,6 +77,17 @@ pub(crate) enum Pending {
     Chore(VecDeque<Key>, Option<(CommandId, Reply)>),
 }
 
+impl Pending {
+    /// Who is told of it, if it is a command.
+    fn command(&self) -> Option<CommandId> {
+        match self {
+            Pending::Push(push) => push.command(),
+            Pending::Reply(command, _) | Pending::Chore(_, Some((command, _))) => Some(*command),
+            Pending::Create(_) | Pending::Chore(_, None) => None,
+        }
+    }
+}
+
 /// What is due.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) enum Timer {
@@ -197,6 +208,7 @@ impl Queues {
 
     fn write(&mut self, changes: Vec<Change>, when_refused: WhenRefused, pending: Option<Pending>) {
         let name = self.next_name();
+        let fulfilled = pending.as_ref().and_then(Pending::command);
         if let Some(pending) = pending {
             self.pending.insert(name, pending);
         }
@@ -204,6 +216,7 @@ impl Queues {
             write: WriteId(name),
             changes,
             when_refused,
+            fulfils: fulfilled.into_iter().collect(),
         }));
     }
 

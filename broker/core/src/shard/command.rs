@@ -15,7 +15,7 @@ use nexum_extension_api::{
     Address, AddressError, Command, CommandId, ErrorCode, Input, NameError, Options, Refusal,
     Reply, parse_when,
 };
-use nexum_types::{Message, MessageParts, ProtocolVersion, QoS, Time, TopicName};
+use nexum_types::{Message, MessageParts, PacketIdentifier, ProtocolVersion, QoS, Time, TopicName};
 
 use super::Shard;
 use super::promise::Then;
@@ -24,6 +24,8 @@ use crate::address::{ExtensionId, PublishAddress, Root, Served, canonical, of_op
 use crate::connection::Holds;
 use crate::key::{ConnectionKey, SessionKey};
 use crate::peer::{NotKept, Publisher, Receipt};
+use crate::record::{Change, Key, Value};
+use crate::session::Received;
 
 /// While so much of one shard waits for an extension, who publishes to it has to wait, too.
 const BEHIND_BYTES: usize = 4 * 1024 * 1024;
@@ -62,6 +64,8 @@ pub(super) struct Asker {
     answer: Option<Answer>,
     /// What its id is called, if it goes to a plain topic with one.
     noted: Option<u64>,
+    /// The identifier of QoS 2 that it came under, in a session that outlives its connection.
+    received: Option<PacketIdentifier>,
 }
 
 /// Where a reply goes.
@@ -108,6 +112,7 @@ impl Shard {
             session: Some(self.session_key(session)),
             answer: None,
             noted: None,
+            received: None,
         };
         let options = (version == ProtocolVersion::V5).then_some(publish.properties);
         let user_properties = options.into_iter().flat_map(|properties| {
@@ -122,6 +127,20 @@ impl Shard {
                 return self.refuse_addressed(key, session, publish, topic, &refusal, now);
             }
         };
+        let is_simple = unwrapped.root == Root::Plain
+            && unwrapped.due.is_none()
+            && unwrapped.tag.is_none()
+            && unwrapped.options.id.is_none();
+        if is_simple && let Ok(topic) = TopicName::new(unwrapped.target) {
+            let lives_until = unwrapped.options.time_to_live.map(|lives| now + lives);
+            let expires_at = parts.expires_at.into_iter().chain(lives_until).min();
+            let parts = MessageParts {
+                topic,
+                expires_at,
+                ..parts
+            };
+            return self.publish_from_client(key, session, publish.delivery, parts, now);
+        }
         asker.answer = unwrapped
             .tag
             .map(|tag| Answer::Tag(Box::from(tag)))
@@ -132,8 +151,9 @@ impl Shard {
                 Some((nexum_codec::AcknowledgementKind::PubAck, id))
             }
             PublishDelivery::ExactlyOnce(id) => {
-                let received = &mut self.sessions[session as usize].received;
-                received.insert(id, crate::session::Received::Here);
+                let state = &mut self.sessions[session as usize];
+                state.received.insert(id, Received::Here);
+                asker.received = state.keeps().map(|_| id);
                 Some((nexum_codec::AcknowledgementKind::PubRec, id))
             }
         };
@@ -211,6 +231,7 @@ impl Shard {
             session: publisher.map(|session| self.session_key(session)),
             answer: None,
             noted: None,
+            received: None,
         };
         let unwrapped = self.unwrap(topic.as_str(), std::iter::empty(), now);
         let published = unwrapped
@@ -462,13 +483,28 @@ impl Shard {
             .and_then(|session| self.session_by_key(session))
             .map(|session| session.client_id.shared());
         let receipts = u16::from(asker.receipt.is_some());
+        let companion = self.companion_of(&asker);
         let then = ThenReply::Tell(asker);
-        self.send(served, address, options, parts, client_id, then);
+        let id = self.send(served, address, options, parts, client_id, then);
+        if let Some(companion) = companion {
+            let outbox = &mut self.extensions[usize::from(served.extension.0)];
+            outbox.companions.push((id, companion));
+        }
         Published {
             matched: true,
             receipts,
             refused: None,
         }
+    }
+
+    /// The record of the identifier that a publication came under: a repetition of one that was
+    /// pushed must not be pushed again.
+    fn companion_of(&mut self, asker: &Asker) -> Option<Change> {
+        let (packet, key) = (asker.received?, asker.session?);
+        let session = self.session_by_key(key)?;
+        let id = session.keeps()?;
+        *session.received.get_mut(packet)? = Received::Waiting;
+        Some(Change::Put(Key::Received(id, packet), Value::Received))
     }
 
     fn send(
@@ -479,7 +515,7 @@ impl Shard {
         parts: MessageParts<'_>,
         client_id: Option<Arc<str>>,
         then: ThenReply,
-    ) {
+    ) -> CommandId {
         let message = Arc::new(Message::new(parts));
         let weight_bytes = message.size_bytes() + size_of::<Command>();
         let extension = served.extension;
@@ -502,6 +538,7 @@ impl Shard {
             options,
             client_id,
         }));
+        id
     }
 
     /// Who publishes to an extension that is behind waits for it.
@@ -571,7 +608,11 @@ impl Shard {
             session,
             answer,
             noted,
+            received,
         } = asker;
+        if let (Some(session), Some(packet)) = (session, received) {
+            self.on_received_fulfilled(session, packet, result.as_ref().err(), now);
+        }
         if let (Some(noted), Err(_)) = (noted, &result) {
             self.recent_ids.forget(noted);
         }
@@ -613,6 +654,28 @@ impl Shard {
             Some(Answer::Topic(topic, correlation)) => {
                 self.respond(&topic, correlation.as_deref(), &result, now);
             }
+        }
+    }
+
+    /// A QoS 2 publication is stored together with its identifier, or is not.
+    fn on_received_fulfilled(
+        &mut self,
+        key: SessionKey,
+        packet: PacketIdentifier,
+        refusal: Option<&Refusal>,
+        now: Time,
+    ) {
+        let Some(refusal) = refusal else {
+            return self.on_received_kept(key, packet, now);
+        };
+        let Some(session) = self.session_by_key(key) else {
+            return;
+        };
+        let asked = session.received.asked_again(packet);
+        self.forget_received(key.index, packet);
+        if let Some(receipt) = asked {
+            let refused = NotKept::Refused(Arc::new(refusal.clone()));
+            self.settle(receipt, Some(refused), now);
         }
     }
 

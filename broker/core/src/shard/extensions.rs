@@ -4,8 +4,8 @@
 use std::sync::Arc;
 
 use nexum_extension_api::{
-    CaptureId, Captured, Change as ExtensionChange, Input, Output, PublicationId, Publish,
-    ReceiptId,
+    CaptureId, Captured, Change as ExtensionChange, CommandId, Input, Output, PublicationId,
+    Publish, ReceiptId,
 };
 use nexum_types::{Message, MessageParts, QoS, Time, TopicFilter, TopicName};
 
@@ -16,13 +16,14 @@ use crate::address::ExtensionId;
 use crate::extension::ExtensionBatch;
 use crate::key::ConnectionKey;
 use crate::peer::{NotKept, Receipt};
-use crate::record::{Key, Value};
+use crate::record::{Change, Key, Value};
 use crate::subscription::{Subscriber, Subscription};
 
 /// What a shard has for one extension.
 #[derive(Debug, Default)]
 pub(super) struct Outbox {
     pub(super) inputs: Vec<Input>,
+    pub(super) companions: Vec<(CommandId, Change)>,
     /// Commands and captured messages without an answer.
     pub(super) unanswered_bytes: usize,
     /// Connections that wait until it is less.
@@ -72,7 +73,8 @@ impl Shard {
     pub fn take_extension_batch(&mut self, extension: ExtensionId) -> Option<ExtensionBatch> {
         let outbox = self.extensions.get_mut(usize::from(extension.0))?;
         let inputs = std::mem::take(&mut outbox.inputs);
-        (!inputs.is_empty()).then_some(ExtensionBatch { inputs })
+        let companions = std::mem::take(&mut outbox.companions);
+        (!inputs.is_empty()).then_some(ExtensionBatch { inputs, companions })
     }
 
     pub(super) fn tell_extension(&mut self, extension: ExtensionId, input: Input) {
@@ -263,14 +265,12 @@ impl Shard {
     }
 }
 
-fn own_change(table: u16, change: ExtensionChange) -> crate::record::Change {
+fn own_change(table: u16, change: ExtensionChange) -> Change {
     match change {
-        ExtensionChange::Put(key, value) => crate::record::Change::Put(
+        ExtensionChange::Put(key, value) => Change::Put(
             Key::Extension(table, Arc::from(key)),
             Value::Extension(Arc::from(value)),
         ),
-        ExtensionChange::Delete(key) => {
-            crate::record::Change::Delete(Key::Extension(table, Arc::from(key)))
-        }
+        ExtensionChange::Delete(key) => Change::Delete(Key::Extension(table, Arc::from(key))),
     }
 }

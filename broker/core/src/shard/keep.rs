@@ -403,7 +403,12 @@ impl Shard {
         }
     }
 
-    fn on_received_kept(&mut self, key: SessionKey, packet: PacketIdentifier, now: Time) {
+    pub(super) fn on_received_kept(
+        &mut self,
+        key: SessionKey,
+        packet: PacketIdentifier,
+        now: Time,
+    ) {
         let Some(session) = self.session_by_key(key) else {
             return;
         };

@@ -250,13 +250,25 @@ impl Shard {
         if is_addressed {
             return self.on_addressed_publish(key, session, publish, topic, parts, now);
         }
+        self.publish_from_client(key, session, publish.delivery, parts, now);
+    }
+
+    /// To a plain topic.
+    pub(super) fn publish_from_client(
+        &mut self,
+        key: ConnectionKey,
+        session: u32,
+        delivery: PublishDelivery,
+        parts: MessageParts<'_>,
+        now: Time,
+    ) {
         let mut publication = Publication::new(parts);
         publication.publisher = Some(session);
         publication.source = Some(Publisher {
             shard: self.id,
             connection: key,
         });
-        match publish.delivery {
+        match delivery {
             PublishDelivery::AtMostOnce => {
                 self.publish(&mut publication, now);
             }
@@ -264,7 +276,7 @@ impl Shard {
                 if self.journal.is_refusing() && self.would_be_kept(&publication) {
                     return self.refuse_publish(
                         key,
-                        publish.delivery,
+                        delivery,
                         &NotKept::StoreRefuses.refusal(),
                         now,
                     );
@@ -276,7 +288,7 @@ impl Shard {
                 if self.journal.is_refusing() && self.would_be_kept(&publication) {
                     return self.refuse_publish(
                         key,
-                        publish.delivery,
+                        delivery,
                         &NotKept::StoreRefuses.refusal(),
                         now,
                     );

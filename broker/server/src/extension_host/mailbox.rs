@@ -4,7 +4,8 @@ use std::sync::mpsc::{self, Sender};
 use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
-use nexum_extension_api::{Gauge, Input};
+use nexum_core::ExtensionBatch;
+use nexum_extension_api::Gauge;
 use nexum_storage::Answer;
 
 use super::writes::Kind;
@@ -16,7 +17,7 @@ const PATIENCE: Duration = Duration::from_millis(250);
 #[derive(Debug)]
 pub(crate) enum HostLetter {
     /// From a shard: what a turn had for it.
-    Inputs(Vec<Input>),
+    Batch(ExtensionBatch),
     /// From the store: what became of submissions.
     Written(Vec<(Kind, Answer)>),
     /// Somebody wants to know its numbers.

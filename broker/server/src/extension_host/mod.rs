@@ -11,12 +11,13 @@
 mod mailbox;
 mod writes;
 
+use std::collections::BTreeMap;
 use std::fmt;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use nexum_core::{ExtensionConfig, ExtensionId, Input as ShardInput, ShardId, home_of};
-use nexum_extension_api::{Extension, Input, Output, ReadId, Severity};
+use nexum_core::{Change, ExtensionConfig, ExtensionId, Input as ShardInput, ShardId, home_of};
+use nexum_extension_api::{CommandId, Extension, Input, Output, ReadId, Severity};
 use nexum_storage::{ReadError, Reader, Store, StoreThread, TableId};
 use nexum_types::Time;
 
@@ -120,6 +121,8 @@ pub(crate) struct Host {
     table: TableId,
     reader: Reader,
     writes: Writes,
+    /// What is to be stored with the writes that fulfil commands.
+    companions: BTreeMap<CommandId, Change>,
     /// What gathers for each shard in a turn.
     outboxes: Vec<Vec<Output>>,
     /// Reads that failed, and when they are tried again.
@@ -149,6 +152,7 @@ impl Host {
             table,
             reader: store.reader(),
             writes,
+            companions: BTreeMap::new(),
             outboxes: post_office.shards().map(|_| Vec::new()).collect(),
             mailbox,
             post_office,
@@ -174,8 +178,9 @@ impl Host {
             self.mailbox.wait(due, &mut letters);
             for letter in letters.drain(..) {
                 match letter {
-                    HostLetter::Inputs(inputs) => {
-                        for input in inputs {
+                    HostLetter::Batch(batch) => {
+                        self.companions.extend(batch.companions);
+                        for input in batch.inputs {
                             self.feed_guarded(input)?;
                         }
                     }
@@ -208,7 +213,10 @@ impl Host {
     fn drain(&mut self, now: Time) {
         while let Some(output) = self.extension.poll_output() {
             match output {
-                Output::Reply { command, .. } => self.put(command.shard, output),
+                Output::Reply { command, .. } => {
+                    self.companions.remove(&command);
+                    self.put(command.shard, output);
+                }
                 Output::Commit { receipt, .. } => self.put(receipt.shard, output),
                 Output::Grant { feed, .. } | Output::Refuse { feed, .. } => {
                     self.put(feed.shard, output);
@@ -228,7 +236,12 @@ impl Host {
                         self.put(shard, output.clone());
                     }
                 }
-                Output::Write(write) => self.writes.add(write),
+                Output::Write(write) => {
+                    let commands = write.fulfils.iter();
+                    let companions = commands.filter_map(|it| self.companions.remove(it));
+                    let companions = companions.collect();
+                    self.writes.add(write, companions);
+                }
                 Output::Read { read, keys } => self.read(read, keys, now),
                 Output::Event { severity, text } => {
                     let name = self.extension.name();

@@ -9,7 +9,9 @@ use std::collections::VecDeque;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use nexum_core::Change as CoreChange;
 use nexum_extension_api::{Change, Input, WhenRefused, Write, WriteId, WriteRefusal};
+use nexum_records::Encoder;
 use nexum_storage::{Answer, Changes, Listener, Refusal, Submitter, TableId};
 
 use super::mailbox::{HostLetter, HostMailbox};
@@ -53,11 +55,14 @@ impl Listener for WriteAnswers {
 struct Submission {
     writes: Vec<WriteId>,
     changes: Vec<Change>,
+    /// What the broker keeps of the commands that they fulfil.
+    companions: Vec<CoreChange>,
     bytes: usize,
 }
 
 impl Submission {
-    fn add(&mut self, write: Write) {
+    fn add(&mut self, write: Write, companions: Vec<CoreChange>) {
+        self.companions.extend(companions);
         self.writes.push(write.write);
         for change in write.changes {
             self.bytes += change.key().len() + 8;
@@ -76,6 +81,7 @@ impl Submission {
                 Change::Delete(key) => changes.delete(table, key),
             }
         }
+        Encoder::new().encode(&self.companions, &mut changes);
         changes
     }
 }
@@ -98,14 +104,14 @@ impl Line {
         }
     }
 
-    fn add(&mut self, write: Write) {
+    fn add(&mut self, write: Write, companions: Vec<CoreChange>) {
         if let Some(last) = self.gathered.back_mut()
             && last.bytes < ENOUGH_BYTES
         {
-            return last.add(write);
+            return last.add(write, companions);
         }
         let mut submission = Submission::default();
-        submission.add(write);
+        submission.add(write, companions);
         self.gathered.push_back(submission);
     }
 
@@ -152,10 +158,10 @@ impl Writes {
         }
     }
 
-    pub(super) fn add(&mut self, write: Write) {
+    pub(super) fn add(&mut self, write: Write, companions: Vec<CoreChange>) {
         match write.when_refused {
-            WhenRefused::Tell => self.telling.add(write),
-            WhenRefused::Retry => self.lasting.add(write),
+            WhenRefused::Tell => self.telling.add(write, companions),
+            WhenRefused::Retry => self.lasting.add(write, companions),
         }
     }
 
@@ -221,6 +227,9 @@ impl Writes {
                 taken_back.changes.push(Change::Delete(key.clone()));
             }
         }
+        let companions = submission.companions.iter();
+        let companions = companions.map(|companion| CoreChange::Delete(companion.key().clone()));
+        taken_back.companions.extend(companions);
         if !taken_back.changes.is_empty() {
             self.lasting.gathered.push_back(taken_back);
         }

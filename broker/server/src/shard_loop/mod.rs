@@ -368,7 +368,7 @@ impl ShardLoop {
         for (place, mailbox) in self.shared.hosts.iter().enumerate() {
             let batch = self.shard.take_extension_batch(ExtensionId(place as u8));
             if let Some(batch) = batch {
-                mailbox.post(HostLetter::Inputs(batch.inputs));
+                mailbox.post(HostLetter::Batch(batch));
             }
         }
     }

@@ -16,7 +16,9 @@ fn small() -> Broker {
 
 fn held(broker: &Broker) -> f64 {
     let gauges = broker.extension().gauges();
-    let held = gauges.iter().find(|it| it.name == "nexum_queues_memory_bytes");
+    let held = gauges
+        .iter()
+        .find(|it| it.name == "nexum_queues_memory_bytes");
     held.expect("a gauge").value
 }
 

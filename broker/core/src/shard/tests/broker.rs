@@ -331,6 +331,12 @@ impl Broker {
                 }
                 if let Some(batch) = self.shards[from].take_extension_batch(ExtensionId(0)) {
                     moved = true;
+                    let companions: Vec<_> = batch
+                        .companions
+                        .into_iter()
+                        .map(|(_, change)| change)
+                        .collect();
+                    self.records.apply(&companions);
                     self.feed_extension(batch.inputs);
                 }
                 for to in 0..self.shards.len() {

@@ -275,3 +275,42 @@ fn a_repeat_of_an_id_on_a_plain_topic_is_acknowledged_and_dropped() {
     broker.send(publisher, Packet::Publish(packet));
     assert_eq!(broker.take(subscriber).len(), 1);
 }
+
+#[test]
+fn a_qos_2_publication_is_pushed_once_through_a_restart() {
+    for shards in [1, 3] {
+        let mut broker = broker(shards);
+        let consumer = broker.admit(connect("consumer"));
+        broker.send(
+            consumer,
+            subscribe(&[request("$echo/hall", QoS::AtLeastOnce)]),
+        );
+        broker.take(consumer);
+        let publisher = broker.admit(connect_to_stay("publisher"));
+        let once = Publish {
+            delivery: PublishDelivery::ExactlyOnce(id(3)),
+            ..publish("$echo/hall", b"once", None)
+        };
+        broker.send(publisher, Packet::Publish(once));
+        let received =
+            Received::Acknowledgement(AcknowledgementKind::PubRec, id(3), ReasonCode::Success);
+        assert_eq!(broker.take(publisher), std::slice::from_ref(&received));
+        assert_eq!(broker.take_payloads(consumer), [b"once"]);
+        // PUBREC was lost with the broker: the client sends it again.
+        broker.restart(Limits::default());
+        let consumer = broker.admit(connect("consumer"));
+        let publisher = broker.admit(connect_to_stay("publisher"));
+        broker.send(
+            consumer,
+            subscribe(&[request("$echo/hall", QoS::AtLeastOnce)]),
+        );
+        // The echo of the last.
+        assert_eq!(broker.take_payloads(consumer), [b"once"]);
+        broker.send(publisher, Packet::Publish(Publish { dup: true, ..once }));
+        assert_eq!(broker.take(publisher), [received]);
+        assert_eq!(broker.take(consumer), []);
+        broker.acknowledge(publisher, AcknowledgementKind::PubRel, id(3));
+        broker.take(publisher);
+        assert_eq!(broker.records.keys().count(), 1, "the session alone");
+    }
+}
