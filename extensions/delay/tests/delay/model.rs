@@ -1,0 +1,1 @@
+//! Against a naive model, and against a host that does its worst.
