@@ -206,7 +206,7 @@ impl Bench {
         self.records.keys().filter(|key| key.len() == 8).count()
     }
 
-    fn apply(&mut self, changes: Vec<Change>) {
+    pub(crate) fn apply(&mut self, changes: Vec<Change>) {
         for change in changes {
             match change {
                 Change::Put(key, value) => {
