@@ -1,12 +1,12 @@
 //! Against a naive model, against a host that does its worst, and against nonsense.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
 
 use nexum_delay::{Delay, Settings};
 use nexum_extension_api::{
-    Address, Command, CommandId, ConsumerId, ErrorCode, Extension, FeedId, Input, Options,
+    Address, Command, CommandId, ConsumerId, ErrorCode, Extension, FeedId, Input, Options, Output,
     PublicationId, ReadId, Refusal, Subscribe, WhenRefused, WriteId, WriteRefusal,
 };
 use nexum_types::{Message, MessageParts, QoS, Time, TopicName};
@@ -340,19 +340,20 @@ fn nonsense() -> impl Strategy<Value = Input> {
         text.prop_map(|it| format!("$delayed/_/$cancel/{it}")),
         text.prop_map(|it| format!("$delayed/{it}")),
         text.prop_map(|it| it),
-    ];
+    ]
+    .prop_map(|it| Address::parse(&it).unwrap_or_else(|_| target()));
     let delay = prop_oneof![
         Just(None),
         Just(Some(Duration::ZERO)),
         Just(Some(Duration::MAX)),
         (0..5_u64).prop_map(|it| Some(Duration::from_secs(it))),
     ];
-    let command = (address.clone(), delay, prop::option::of(text), name.clone());
+    let command = (address.clone(), delay, prop::option::of(text));
     prop_oneof![
-        6 => command.prop_filter_map("no address", |(address, delay, id, key)| {
-            Some(Input::Command(Command {
-                id: CommandId { shard: 0, key },
-                address: Address::parse(&address).ok()?,
+        6 => command.prop_map(|(address, delay, id)| {
+            Input::Command(Command {
+                id: CommandId { shard: 0, key: 0 },
+                address,
                 message: Arc::new(message()),
                 options: Some(Box::new(Options {
                     delay,
@@ -361,17 +362,17 @@ fn nonsense() -> impl Strategy<Value = Input> {
                     ..Options::default()
                 })),
                 client_id: None,
-            }))
+            })
         }),
-        1 => address.prop_filter_map("no address", |address| {
-            Some(Input::Subscribe(Subscribe {
+        1 => address.prop_map(|address| {
+            Input::Subscribe(Subscribe {
                 feed: FeedId { shard: 0, key: 0 },
                 consumer: ConsumerId { shard: 0, key: 0 },
-                address: Address::parse(&address).ok()?,
+                address,
                 maximum_qos: QoS::AtLeastOnce,
                 share_name: None,
                 options: None,
-            }))
+            })
         }),
         1 => Just(Input::Start { seed: 0 }),
         6 => (name.clone(), any::<bool>()).prop_map(|(name, is_refused)| Input::Written {
@@ -389,6 +390,10 @@ fn nonsense() -> impl Strategy<Value = Input> {
             refused: refused.map(|code| Refusal::new(code, "")),
         }),
     ]
+}
+
+fn target() -> Address {
+    Address::parse("$delayed/at/t").expect("an address")
 }
 
 fn message() -> Message {
@@ -416,11 +421,19 @@ proptest! {
         for (key, value) in records {
             let _ = delay.restore(&key, &value, Time::ZERO);
         }
-        for (input, now) in inputs {
+        let mut replied = BTreeSet::new();
+        for (place, (mut input, now)) in inputs.into_iter().enumerate() {
             // The clock goes back, too.
             let now = Time::from_micros(now);
+            if let Input::Command(command) = &mut input {
+                command.id.key = place as u64;
+            }
             delay.handle(input, now);
-            while delay.poll_output().is_some() {}
+            while let Some(output) = delay.poll_output() {
+                if let Output::Reply { command, .. } = output {
+                    prop_assert!(replied.insert(command), "a command has one reply");
+                }
+            }
             if delay.poll_timeout().is_some_and(|due| due <= now) {
                 delay.handle_timeout(now);
             }
