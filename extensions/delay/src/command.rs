@@ -162,11 +162,11 @@ impl Delay {
     pub(crate) fn on_written(&mut self, write: WriteId, refused: Option<WriteRefusal>) {
         if let Some(stale) = self.numbers.on_written(write, refused.is_none()) {
             self.write_lasting(stale.into_iter().map(Key::Mark));
-            self.go_on_with_unnumbered(refused.is_none());
+            self.go_on_with_unnumbered(refused.as_ref());
         } else if let Some(storing) = self.storing.remove(&write) {
             match refused {
                 None => self.on_stored(write, storing),
-                Some(_) => self.on_not_stored(write, storing),
+                Some(refused) => self.on_not_stored(write, storing, &refused),
             }
         } else if let Some(Deleting { id, cancels }) = self.deleting.remove(&write) {
             self.forget_id(id, Place::Deleting(write));
@@ -202,7 +202,7 @@ impl Delay {
         }
     }
 
-    fn on_not_stored(&mut self, write: WriteId, storing: Storing) {
+    fn on_not_stored(&mut self, write: WriteId, storing: Storing, refused: &WriteRefusal) {
         let Storing {
             command,
             entry,
@@ -212,9 +212,9 @@ impl Delay {
         } = storing;
         self.totals.remove(&entry);
         self.forget_id(entry.id, Place::Storing(write));
-        self.refuse(command, not_stored());
+        self.refuse(command, not_stored(refused));
         for duplicate in duplicates {
-            self.refuse(duplicate, not_stored());
+            self.refuse(duplicate, not_stored(refused));
         }
         for cancel in cancels {
             self.refuse(cancel, not_found("it could not be stored"));
@@ -241,12 +241,13 @@ impl Delay {
     }
 
     /// A mark is stored, or refused like any message would be.
-    fn go_on_with_unnumbered(&mut self, is_stored: bool) {
+    fn go_on_with_unnumbered(&mut self, refused: Option<&WriteRefusal>) {
         for (command, arrived) in std::mem::take(&mut self.unnumbered) {
-            if is_stored || !command.address.as_str().starts_with(AT) {
-                self.on_command(command, arrived);
-            } else {
-                self.refuse(command.id, not_stored());
+            match refused {
+                Some(refused) if command.address.as_str().starts_with(AT) => {
+                    self.refuse(command.id, not_stored(refused));
+                }
+                _ => self.on_command(command, arrived),
             }
         }
     }
@@ -305,8 +306,9 @@ fn no_delay() -> Refusal {
     Refusal::new(ErrorCode::BadOption, "$delayed needs to be told when")
 }
 
-fn not_stored() -> Refusal {
-    Refusal::new(ErrorCode::Unavailable, "it cannot be stored now").retry_after(STORE_AGAIN)
+fn not_stored(refused: &WriteRefusal) -> Refusal {
+    let reason = format!("it cannot be stored now: {}", refused.reason);
+    Refusal::new(ErrorCode::Unavailable, reason).retry_after(STORE_AGAIN)
 }
 
 fn not_found(reason: &'static str) -> Refusal {

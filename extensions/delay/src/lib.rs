@@ -7,11 +7,11 @@
 //! ```
 //!
 //! A message is stored whole, and in memory there is only when it is due, how large it is, and its
-//! `id` if it has one. What is due is read back in the order in which it is due, then in that of its
-//! arrival, and published; the host deletes it together with what subscribers keep of it, so that a
-//! crash does not publish it twice. A target that takes nothing for now is tried again, later and
-//! later, and what is due after it does not wait for that; a message whose target is gone is deleted,
-//! and the log says so.
+//! `id` if it has one: 56 bytes, and some 130 more for an `id`. What is due is read back in the order
+//! in which it is due, then in that of its arrival, and published; the host deletes it together with
+//! what subscribers keep of it, so that a crash does not publish it twice. A target that takes
+//! nothing for now is tried again, later and later, and what is due after it does not wait for that;
+//! a message whose target is gone is deleted, and the log says so.
 //!
 //! Of each message there is one place where it is, in turn: `storing` (with a [`Write`] without an
 //! answer), `schedule` (stored, waiting, perhaps being read), `publishing` (with a publication
@@ -84,7 +84,8 @@ pub struct Delay {
     totals: Totals,
     /// Where a message with an `id` is: the newest, should an older one be on its way out.
     ids: BTreeMap<Arc<str>, Place>,
-    /// Commands that came while no number was reserved, with the time of their arrival.
+    /// Commands that came while no number was reserved, with the time of their arrival; as many as
+    /// the host lets be unanswered.
     unnumbered: VecDeque<(Command, Time)>,
     storing: BTreeMap<WriteId, Storing>,
     /// In the order in which they are published: by when they are due, or tried again, and number.
@@ -106,6 +107,8 @@ pub struct Delay {
 struct Totals {
     messages: usize,
     bytes: u64,
+    /// Those whose targets took nothing yet.
+    retried: usize,
 }
 
 /// What is in memory of a message.
@@ -237,6 +240,7 @@ impl Totals {
     fn remove(&mut self, entry: &Entry) {
         self.messages -= 1;
         self.bytes -= u64::from(entry.bytes);
+        self.retried -= usize::from(entry.attempts > 0);
     }
 }
 

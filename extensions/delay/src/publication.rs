@@ -152,7 +152,13 @@ impl Delay {
         if entry.attempts == 0 {
             let text =
                 format!("what is to be published to {topic:?} is tried again later: {refusal}");
-            self.outputs.push_back(Output::event(Severity::Info, text));
+            // A full disk refuses them all, and is told of once.
+            let severity = match self.totals.retried {
+                0 => Severity::Info,
+                _ => Severity::Debug,
+            };
+            self.outputs.push_back(Output::event(severity, text));
+            self.totals.retried += 1;
         }
         let at = now + backoff(entry.attempts);
         entry.attempts = entry.attempts.saturating_add(1);

@@ -90,6 +90,7 @@ fn what_is_not_stored_is_refused_and_never_published() {
         .expect_err("the store is full");
     assert_eq!(refusal.code, ErrorCode::Unavailable);
     assert_eq!(refusal.retry_after, Some(Duration::from_secs(1)));
+    assert_eq!(refusal.reason, "it cannot be stored now: full");
     assert_eq!(gauges(driver.extension()), (0.0, 0.0));
     driver.set_store(Store::Quick);
     driver.wait(Duration::from_secs(10));

@@ -48,6 +48,28 @@ fn others_do_not_wait_for_what_is_tried_again() {
 }
 
 #[test]
+fn the_log_is_not_filled_with_what_is_tried_again() {
+    let mut bench = Bench::new(Settings::default());
+    for _ in 0..3 {
+        bench.publish("t", b"", after(1));
+    }
+    bench.publish("u", b"", after(2));
+    bench.wait(Duration::from_secs(1));
+    for _ in 0..3 {
+        bench.answer_next(refusal(ErrorCode::Unavailable));
+    }
+    bench.wait(Duration::from_secs(1));
+    while bench.publications.len() > 1 {
+        assert_eq!(&*bench.accept_next().expect("one").topic, "t");
+    }
+    // Nothing else is in trouble any more.
+    bench.answer_next(refusal(ErrorCode::Unavailable));
+    let severities: Vec<Severity> = bench.events.iter().map(|it| it.0).collect();
+    use Severity::{Debug, Info};
+    assert_eq!(severities, [Info, Debug, Debug, Info]);
+}
+
+#[test]
 fn what_has_no_target_any_more_is_dropped() {
     for code in [
         ErrorCode::NotFound,
