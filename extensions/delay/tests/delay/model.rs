@@ -106,6 +106,36 @@ proptest! {
     }
 }
 
+proptest! {
+    #[test]
+    fn what_became_due_while_it_was_down_comes_in_order(
+        delays_ms in prop::collection::vec(0..20_u64, 1..1_200),
+        down_ms in 0..25_u64,
+    ) {
+        let mut bench = Bench::new(Settings::default());
+        let begun = bench.now;
+        let mut model = Model::default();
+        bench.reads_at_once = false;
+        for (payload, delay_ms) in delays_ms.into_iter().enumerate() {
+            bench.publish("t", payload.to_string().as_bytes(), options(delay_ms, None));
+            model.pending.push((begun + Duration::from_millis(delay_ms), payload, None));
+        }
+        bench.now = begun + Duration::from_millis(down_ms);
+        bench.reads_at_once = true;
+        bench.restart();
+        for wait_ms in [0, 25] {
+            bench.wait(Duration::from_millis(wait_ms));
+            model.come_to(bench.now);
+            let published = std::iter::from_fn(|| bench.accept_next());
+            let published = published.map(|it| number_of(&it.message).to_string());
+            let published: Vec<String> = published.collect();
+            let expected = std::mem::take(&mut model.published);
+            prop_assert_eq!(published, expected);
+        }
+        prop_assert_eq!(bench.stored(), 0);
+    }
+}
+
 /// What a host, a disk and other people may do, in any order.
 #[derive(Clone, Debug)]
 enum Turn {
