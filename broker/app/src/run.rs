@@ -11,6 +11,7 @@ use std::time::{Duration, Instant};
 
 use nexum_admin::{Admin, Source};
 use nexum_core::Limits;
+use nexum_delay::Delay;
 use nexum_queue::Queues;
 use nexum_server::{
     Authenticator, Composed, Handle, ListenerConfig, ListenerTransport, MetricsSnapshot,
@@ -182,10 +183,16 @@ fn serve(config: &Config) -> Result<(), StartError> {
 
 /// What extends the broker. The tables are theirs for ever.
 fn extensions(config: &Config) -> Vec<Composed> {
-    vec![Composed {
-        table: 16,
-        extension: Box::new(Queues::new(config.queues.clone())),
-    }]
+    vec![
+        Composed {
+            table: 16,
+            extension: Box::new(Queues::new(config.queues.clone())),
+        },
+        Composed {
+            table: 17,
+            extension: Box::new(Delay::new(config.delayed)),
+        },
+    ]
 }
 
 /// Opens what was kept, and logs what was found.

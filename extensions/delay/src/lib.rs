@@ -220,6 +220,7 @@ impl Delay {
                 write,
                 changes,
                 when_refused: WhenRefused::Retry,
+                fulfils: Vec::new(),
             }));
         }
         write
@@ -329,14 +330,23 @@ impl Extension for Delay {
     }
 
     fn gauges(&self) -> Vec<Gauge> {
-        let gauge = |name, value| Gauge {
+        let gauge = |name, help, value| Gauge {
             name,
+            help,
             labels: Vec::new(),
             value,
         };
         vec![
-            gauge("delayed_messages", self.totals.messages as f64),
-            gauge("delayed_bytes", self.totals.bytes as f64),
+            gauge(
+                "nexum_delayed_messages",
+                "Messages to be published later, but for those of queues.",
+                self.totals.messages as f64,
+            ),
+            gauge(
+                "nexum_delayed_bytes",
+                "What they take in the store.",
+                self.totals.bytes as f64,
+            ),
         ]
     }
 }

@@ -4,12 +4,12 @@
 //! program means, valid as a whole. Between them stands [`read`], the one list of sections and
 //! keys. `config.toml` at the root documents each key; a test keeps the two together.
 
+mod extensions;
 mod limits;
 mod listen;
 mod listeners;
 mod nearest;
 mod quantity;
-mod queues;
 mod raw;
 mod reader;
 mod setting;
@@ -50,6 +50,8 @@ pub(crate) struct Config {
     /// Between two reports under `$SYS/broker`; 0 is never.
     pub(crate) sys_interval_seconds: u32,
     pub(crate) limits: Limits,
+    /// What is published later.
+    pub(crate) delayed: nexum_delay::Settings,
     /// Work queues.
     pub(crate) queues: nexum_queue::Settings,
     /// Where the administration listens; `None` is nowhere.
@@ -116,6 +118,7 @@ impl Default for Config {
             anonymous: Anonymous::Loopback,
             sys_interval_seconds: 10,
             limits: Limits::default(),
+            delayed: nexum_delay::Settings::default(),
             queues: nexum_queue::Settings::default(),
             admin: Some(SocketAddr::from(([127, 0, 0, 1], 8080))),
             log_level: LogLevel::Info,
@@ -267,7 +270,7 @@ fn read(raw: &RawConfig, directory: &Path) -> (Config, KnownKeys, Vec<ConfigErro
     listeners::read(&mut reader, &mut config);
 
     limits::read(&mut reader, &mut config);
-    queues::read(&mut reader, &mut config);
+    extensions::read(&mut reader, &mut config);
 
     let mut admin = reader.section("admin");
     admin.parsed(

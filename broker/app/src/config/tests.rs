@@ -136,7 +136,7 @@ fn each_mistake_has_its_message() {
         (
             "[bridge]",
             &[
-                "config.toml:1: unknown section [bridge]; the sections are [admin], [auth], [limits], \
+                "config.toml:1: unknown section [bridge]; the sections are [admin], [auth], [delayed], [limits], \
                [listeners], [log], [mqtt], [queue], [queues], [server], [storage], [tls]",
             ],
         ),

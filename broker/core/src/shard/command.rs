@@ -258,9 +258,20 @@ impl Shard {
         let address = PublishAddress::parse(topic)?;
         let mut options = address.options;
         let root = self.words.root(address.target);
-        // On a plain topic User Properties are the application's, but for the one that says when.
+        // On a plain topic User Properties are the application's, but for the one that says when,
+        // and then the one by which that can be cancelled.
+        let user_properties: Vec<_> = user_properties.collect();
+        let is_later = address.when.is_some()
+            || options.delay.is_some()
+            || user_properties.iter().any(|(key, _)| *key == "delay");
         for (key, value) in user_properties {
-            if key == "delay" || root != Root::Plain && Options::is_key(key) {
+            let is_option = match root {
+                Root::Plain => key == "delay" || key == "id" && is_later,
+                Root::Sys | Root::Reply | Root::Served { .. } | Root::Reserved(_) => {
+                    Options::is_key(key)
+                }
+            };
+            if is_option {
                 options.set(key, value).map_err(|error| of_option(&error))?;
             }
         }
@@ -366,7 +377,9 @@ impl Shard {
                     .map_err(|error| Refusal::new(ErrorCode::BadAddress, error.to_string()))?;
                 let parts = MessageParts { topic, ..parts };
                 let mut asker = asker;
-                if let Some(id) = &options.id {
+                if let Some(id) = &options.id
+                    && asker.session.is_some()
+                {
                     asker.noted = self.note_id(&asker, id, now);
                     if asker.noted.is_none() {
                         return Ok(self.acknowledge_repeat(asker, now));
@@ -381,10 +394,7 @@ impl Shard {
 
     /// A publication with an id on a plain topic: nothing if the same client sent it before.
     fn note_id(&mut self, asker: &Asker, id: &str, now: Time) -> Option<u64> {
-        let client_id = asker
-            .session
-            .and_then(|session| self.session_by_key(session))
-            .map_or_else(|| Arc::from(""), |session| session.client_id.shared());
+        let client_id = self.session_by_key(asker.session?)?.client_id.shared();
         let window = Duration::from_secs(u64::from(self.limits.deduplication_window_seconds));
         self.recent_ids.note(&client_id, id, window, now)
     }

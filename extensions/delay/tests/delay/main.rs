@@ -54,5 +54,8 @@ fn gauges(delay: &Delay) -> (f64, f64) {
         let gauge = gauges.iter().find(|gauge| gauge.name == name);
         gauge.expect("a gauge of this name").value
     };
-    (value("delayed_messages"), value("delayed_bytes"))
+    (
+        value("nexum_delayed_messages"),
+        value("nexum_delayed_bytes"),
+    )
 }

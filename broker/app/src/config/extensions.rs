@@ -1,4 +1,5 @@
-//! The sections `[queue]`, for all work queues, and `[queues]`, those that are there from the start.
+//! What extensions are told: the sections `[delayed]`, `[queue]` for all work queues, and `[queues]`
+//! for those that are there from the start.
 
 use nexum_extension_api::check_name;
 
@@ -9,6 +10,14 @@ const KIB: u64 = 1 << 10;
 const TIB: u64 = 1 << 40;
 
 pub(super) fn read(reader: &mut Reader<'_>, config: &mut Config) {
+    let mut delayed = reader.section("delayed");
+    delayed.count(
+        "maximum_messages",
+        0..=1 << 32,
+        &mut config.delayed.maximum_messages,
+    );
+    delayed.bytes("maximum_bytes", 0..=TIB, &mut config.delayed.maximum_bytes);
+
     let settings = &mut config.queues;
     let mut queue = reader.section("queue");
     queue.boolean("auto_create", &mut settings.auto_create);
