@@ -27,8 +27,14 @@ use crate::clock::Clock;
 use crate::guard::guarded;
 use crate::post::{Letter, PostOffice};
 
+/// Where processors are short, shards go first: what is plain must not wait for what is not.
+const NICENESS: i32 = 5;
+
 /// How long a store that cannot be read is left alone.
 const READ_AGAIN: Duration = Duration::from_millis(200);
+
+/// A shard looks at the time between two letters, so they should not be long.
+const LETTER_OUTPUTS: usize = 128;
 
 /// How long what is to be stored still is waited for when the broker goes down.
 const END: Duration = Duration::from_secs(5);
@@ -165,6 +171,10 @@ impl Host {
 
     /// Until it is told to end, and has nothing that is not stored.
     pub(crate) fn run(mut self) -> Result<(), String> {
+        let own = rustix::thread::gettid();
+        if let Err(error) = rustix::process::setpriority_process(Some(own), NICENESS) {
+            tracing::debug!("the priority stays as it is: {error}");
+        }
         let seed = self.seed;
         self.feed(Input::Start { seed });
         self.finish_turn();
@@ -325,12 +335,14 @@ impl Host {
             if outbox.is_empty() {
                 continue;
             }
-            let outputs = std::mem::take(outbox);
-            let letter = Letter::Input(ShardInput::Extension {
-                extension: self.id,
-                outputs,
-            });
-            self.post_office.mailbox(ShardId(shard as u16)).post(letter);
+            let mailbox = self.post_office.mailbox(ShardId(shard as u16));
+            let mut outputs = std::mem::take(outbox).into_iter();
+            while outputs.len() > 0 {
+                mailbox.post(Letter::Input(ShardInput::Extension {
+                    extension: self.id,
+                    outputs: outputs.by_ref().take(LETTER_OUTPUTS).collect(),
+                }));
+            }
         }
     }
 }

@@ -20,6 +20,8 @@ pub(super) struct Link {
     pub(super) write_blocked: bool,
     /// The last read took everything there was.
     pub(super) drained: bool,
+    /// The last read brought so much that others go before it.
+    pub(super) is_heavy: bool,
     /// Something was to be sent when it was told to close.
     pub(super) has_last_word: bool,
     pub(super) waker: Waker,
@@ -72,6 +74,7 @@ impl LinkTable {
             phase: Phase::Open { accepted_at },
             write_blocked: false,
             drained: true,
+            is_heavy: false,
             has_last_word: false,
             waker: SocketWaker::waker(&self.ready, Token::link(key.index)),
         };

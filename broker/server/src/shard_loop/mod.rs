@@ -45,6 +45,7 @@ use nexum_types::Time;
 use self::alarm::Alarm;
 use self::limbo::LimboTable;
 use self::links::{Link, LinkTable, Phase};
+use self::reading::TURN_TIME;
 use self::report::Report;
 use crate::authenticate::AuthenticationPool;
 use crate::extension_host::HostLetter;
@@ -72,8 +73,11 @@ pub(crate) struct ShardLoop {
     limbo: LimboTable,
     /// Sockets to look at, the longest waiting first.
     pending: VecDeque<Token>,
+    /// Those of them that brought much the last time.
+    heavy: VecDeque<Token>,
     scratch: Scratch,
-    letters: Vec<Letter>,
+    /// Letters of this turn and, in order, what an earlier one left.
+    letters: VecDeque<Letter>,
     /// Shards whose mailboxes are over their bound: as long as there is one, nothing is read.
     congested: Vec<ShardId>,
     /// When sockets that are closing or not yet open are given up.
@@ -139,8 +143,9 @@ impl ShardLoop {
             limbo: LimboTable::new(Arc::clone(&ready)),
             ready,
             pending: VecDeque::new(),
+            heavy: VecDeque::new(),
             scratch: Scratch::new(),
-            letters: Vec::new(),
+            letters: VecDeque::new(),
             congested: Vec::new(),
             deadlines: BTreeSet::new(),
             alarm: Alarm::new(),
@@ -179,21 +184,25 @@ impl ShardLoop {
         Poll::Pending
     }
 
-    /// Takes what other threads posted.
+    /// Takes what other threads posted, for so long: the rest has its turn after sockets had theirs.
     fn read_letters(&mut self, now: Time) {
-        let mut letters = std::mem::take(&mut self.letters);
-        for waiting in self.shared.post_office.mailbox(self.id).take(&mut letters) {
-            self.shared.post_office.mailbox(waiting).ring();
+        if self.letters.is_empty() {
+            let mut letters = Vec::from(std::mem::take(&mut self.letters));
+            for waiting in self.shared.post_office.mailbox(self.id).take(&mut letters) {
+                self.shared.post_office.mailbox(waiting).ring();
+            }
+            self.letters = VecDeque::from(letters);
         }
-        for letter in letters.drain(..) {
+        while let Some(letter) = self.letters.pop_front() {
             // Each for itself: a panic must not take what others posted.
             if let Err(panic) = guarded(|| self.read_letter(letter, now)) {
                 self.report.load.panics += 1;
                 tracing::error!("shard {}: a letter was lost by a panic: {panic}", self.id.0);
             }
+            if self.shared.clock.now().since(now) >= TURN_TIME {
+                return;
+            }
         }
-        // An empty list with room is kept for the next turn.
-        self.letters = letters;
     }
 
     fn read_letter(&mut self, letter: Letter, now: Time) {

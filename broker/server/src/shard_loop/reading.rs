@@ -1,6 +1,7 @@
 //! From sockets to the core.
 
 use std::task::{Context, Poll};
+use std::time::Duration;
 
 use nexum_core::{ConnectionKey, ConnectionLoss};
 use nexum_types::Time;
@@ -16,6 +17,13 @@ const TURN_BYTES: usize = 1024 * 1024;
 /// Sockets looked at in a turn, likewise.
 const TURN_SOCKETS: usize = 1024;
 
+/// After so long a turn looks at no more sockets that bring much, nor at more letters.
+pub(super) const TURN_TIME: Duration = Duration::from_micros(500);
+
+/// A socket that brings more at once waits for those that bring less: what a device sends now and
+/// then is not to stand behind what others pour in.
+const LIGHT_BYTES: usize = 4096;
+
 impl ShardLoop {
     /// Looks at the sockets that were woken and at those left over from the turn before.
     pub(super) fn look_at_sockets(&mut self, now: Time) {
@@ -29,9 +37,10 @@ impl ShardLoop {
         // Those that ask to be looked at again go to the end, behind this count.
         for _ in 0..self.pending.len().min(TURN_SOCKETS) {
             let Some(token) = self.pending.pop_front() else {
-                return;
+                break;
             };
             match token.place() {
+                Place::Link(index) if self.is_heavy(index) => self.heavy.push_back(token),
                 Place::Link(index) => bytes_read += self.look_at_link_guarded(index, now),
                 Place::Limbo(index) => self.look_at_limbo(index, now),
             }
@@ -39,12 +48,36 @@ impl ShardLoop {
                 return;
             }
         }
+        if self.heavy.is_empty() {
+            return;
+        }
+        if bytes_read > 0 {
+            self.settle(now);
+        }
+        for _ in 0..self.heavy.len() {
+            if let Some(token) = self.heavy.pop_front()
+                && let Place::Link(index) = token.place()
+            {
+                bytes_read += self.look_at_link_guarded(index, now);
+            }
+            if bytes_read >= TURN_BYTES || self.shared.clock.now().since(now) >= TURN_TIME {
+                return;
+            }
+        }
+    }
+
+    fn is_heavy(&mut self, index: u32) -> bool {
+        self.links.by_index(index).is_some_and(|link| link.is_heavy)
     }
 
     /// While another shard is behind, sockets are not read, but what can be written is.
     fn only_write(&mut self, now: Time) {
-        for place in 0..self.pending.len() {
-            if let Place::Link(index) = self.pending[place].place()
+        for place in 0..self.pending.len() + self.heavy.len() {
+            let token = match place.checked_sub(self.pending.len()) {
+                None => self.pending[place],
+                Some(place) => self.heavy[place],
+            };
+            if let Place::Link(index) = token.place()
                 && let Some(link) = self.links.by_index(index)
                 && link.write_blocked
             {
@@ -95,6 +128,7 @@ impl ShardLoop {
         };
         self.report.load.reads += 1;
         link.drained = !received.full;
+        link.is_heavy = received.bytes > LIGHT_BYTES;
         if received.bytes > 0 {
             #[cfg(test)]
             super::tests::panic_if_asked(self.scratch.received(received.bytes));
@@ -125,7 +159,11 @@ impl ShardLoop {
         let mut cx = Context::from_waker(&link.waker);
         if there_may_be_more || link.transport.poll_read_ready(&mut cx).is_ready() {
             // At the back: one read for each before a second for any.
-            self.pending.push_back(Token::link(key.index));
+            let line = match link.is_heavy {
+                true => &mut self.heavy,
+                false => &mut self.pending,
+            };
+            line.push_back(Token::link(key.index));
         }
     }
 }

@@ -11,7 +11,8 @@ impl ShardLoop {
     pub(super) fn sleep(&mut self, now: Time, cx: &mut Context<'_>) {
         self.core_due = self.shard.poll_timeout();
         // What is held back is looked at when the other shard has emptied its mailbox: it rings.
-        if !self.pending.is_empty() && self.congested.is_empty() {
+        let has_sockets = !self.pending.is_empty() || !self.heavy.is_empty();
+        if !self.letters.is_empty() || has_sockets && self.congested.is_empty() {
             // The runtime asks the kernel for events before it runs this task again.
             cx.waker().wake_by_ref();
             return;
