@@ -24,6 +24,19 @@ pub(crate) struct Heard {
     pub(crate) payload: String,
 }
 
+impl Heard {
+    fn parse(line: &str) -> Heard {
+        let mut fields = line.splitn(4, '\t');
+        let mut field = || fields.next().unwrap_or_default().to_owned();
+        Heard {
+            topic: field(),
+            qos: field().parse().expect("it prints a number"),
+            retain: field() == "1",
+            payload: field(),
+        }
+    }
+}
+
 /// A running `mosquitto_sub`.
 pub(crate) struct Listener {
     process: Child,
@@ -74,12 +87,13 @@ pub(crate) fn publish_with(scene: &Scene, topic: &str, payload: &str, arguments:
     assert!(output.status.success(), "mosquitto_pub {topic}: {output:?}");
 }
 
-/// `mosquitto_rr`: publishes and prints what comes back, topic and payload.
+/// `mosquitto_rr`: subscribes to a topic, publishes, and prints the first message that comes back.
+/// Returns its payload.
 #[track_caller]
-pub(crate) fn request(scene: &Scene, topic: &str, answers: &str, payload: &str) -> (String, Value) {
+fn request(scene: &Scene, topic: &str, answer: &str, payload: &str) -> Value {
     let mut command = command("mosquitto_rr", scene);
     command
-        .args(["-t", topic, "-e", answers, "-F", "%t\\t%p"])
+        .args(["-t", topic, "-e", answer, "-F", FORMAT])
         .args(["-W", &PATIENCE.as_secs().to_string()]);
     if payload.is_empty() {
         command.arg("-n");
@@ -89,31 +103,31 @@ pub(crate) fn request(scene: &Scene, topic: &str, answers: &str, payload: &str) 
     let output = run("mosquitto_rr", command);
     assert!(output.status.success(), "mosquitto_rr {topic}: {output:?}");
     let said = String::from_utf8(output.stdout).expect("it prints UTF-8");
-    let (topic, payload) = said
-        .trim_end_matches('\n')
-        .split_once('\t')
-        .unwrap_or_else(|| panic!("mosquitto_rr {topic} printed {said:?}"));
-    let payload = match payload {
+    let line = said.trim_end_matches('\n').strip_prefix(MESSAGE);
+    let heard = Heard::parse(line.unwrap_or_else(|| panic!("mosquitto_rr printed {said:?}")));
+    assert_eq!(heard.topic, answer);
+    match heard.payload.as_str() {
         "" => Value::Null,
         payload => serde_json::from_str(payload).expect("it is JSON"),
-    };
-    (topic.to_owned(), payload)
+    }
 }
 
 /// `$req/t1/<target>`, which has to succeed.
 #[track_caller]
 pub(crate) fn ask(scene: &Scene, target: &str, payload: &str) -> Value {
-    let (topic, body) = request(scene, &format!("$req/t1/{target}"), "$reply/+/+", payload);
-    assert_eq!(topic, "$reply/t1/ok", "{target}: {body}");
-    body
+    request(scene, &format!("$req/t1/{target}"), "$reply/t1/ok", payload)
+}
+
+/// `$req/t1/<target>`, which has to fail.
+#[track_caller]
+pub(crate) fn ask_in_vain(scene: &Scene, target: &str, payload: &str) -> Value {
+    request(scene, &format!("$req/t1/{target}"), "$reply/t1/err", payload)
 }
 
 /// Publishes what is refused. Returns the notice.
 #[track_caller]
 pub(crate) fn notice(scene: &Scene, topic: &str, payload: &str) -> Value {
-    let (topic, body) = request(scene, topic, "$reply/+/+", payload);
-    assert_eq!(topic, "$reply/-/err", "{body}");
-    body
+    request(scene, topic, "$reply/-/err", payload)
 }
 
 impl Listener {
@@ -184,14 +198,7 @@ impl Listener {
     #[track_caller]
     pub(crate) fn next(&mut self) -> Heard {
         let line = self.wait_for(MESSAGE);
-        let mut fields = line[MESSAGE.len()..].splitn(4, '\t');
-        let mut field = || fields.next().unwrap_or_default().to_owned();
-        Heard {
-            topic: field(),
-            qos: field().parse().expect("it prints a number"),
-            retain: field() == "1",
-            payload: field(),
-        }
+        Heard::parse(&line[MESSAGE.len()..])
     }
 
     /// The next message, which has this topic and payload.

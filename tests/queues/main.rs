@@ -8,5 +8,8 @@
 
 mod commands;
 mod consume;
+mod lease;
 mod push;
 mod scene;
+mod sessions;
+mod settle;
