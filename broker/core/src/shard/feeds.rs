@@ -58,8 +58,8 @@ pub(crate) struct Arrival {
 }
 
 impl Shard {
-    /// Asks an extension for a feed, unless there is one under this filter.  Returns whether the
-    /// answer is to be awaited.
+    /// Asks an extension for a feed, in the place of one that is there under this filter. Returns
+    /// whether the answer is to be awaited.
     pub(super) fn open_feed(
         &mut self,
         session: u32,
@@ -72,8 +72,13 @@ impl Shard {
         let key = self.session_key(session);
         let state = &self.sessions[session as usize];
         let existing = state.feeds.get(filter).and_then(|terms| terms.key);
-        if existing.is_some_and(|feed| self.feeds.get(feed).is_some()) {
-            return false;
+        if let Some((existing, feed)) = existing.and_then(|key| Some((key, self.feeds.get(key)?))) {
+            // The packet names the filter twice.
+            if feed.token.is_some() {
+                return false;
+            }
+            // What was granted before may not be granted now, or at another QoS.
+            self.end_feed(session, filter, existing);
         }
         let FeedWish {
             served,
@@ -194,10 +199,7 @@ impl Shard {
         let granted = match answer {
             Some(Ok(granted)) => granted.min(record.maximum_qos),
             Some(Err(refusal)) => {
-                let terms = self.sessions[session as usize].feeds.remove(filter);
-                if let Some(feed) = terms.and_then(|terms| terms.key) {
-                    self.feeds.remove(feed);
-                }
+                self.remove_refused(session, filter);
                 return Err(refusal);
             }
             None => return Err(super::command::nobody_serves(filter)),
@@ -217,6 +219,24 @@ impl Shard {
         Ok(granted)
     }
 
+    /// A feed was refused, though one under this filter may have been granted before.
+    fn remove_refused(&mut self, session: u32, filter: &str) {
+        let state = &mut self.sessions[session as usize];
+        let Some(terms) = state.feeds.remove(filter) else {
+            return;
+        };
+        if terms.confirmed {
+            state.subscription_bytes -= filter.len() as u64;
+            if let Some(id) = state.id {
+                self.journal
+                    .delete(Key::Subscription(id, Arc::from(filter)));
+            }
+        }
+        if let Some(feed) = terms.key {
+            self.feeds.remove(feed);
+        }
+    }
+
     /// UNSUBSCRIBE; true if there was such a feed. What was delivered may still be settled.
     pub(super) fn close_feed(&mut self, session: u32, filter: &str) -> bool {
         let state = &mut self.sessions[session as usize];
@@ -226,6 +246,15 @@ impl Shard {
         if terms.confirmed {
             state.subscription_bytes -= filter.len() as u64;
         }
+        if let Some(key) = terms.key {
+            self.end_feed(session, filter, key);
+        }
+        true
+    }
+
+    /// What is on its way on a feed goes back, and nothing more comes.
+    fn end_feed(&mut self, session: u32, filter: &str, key: u64) {
+        let state = &mut self.sessions[session as usize];
         let (unsent, arrivals): (Vec<_>, Vec<_>) = std::mem::take(&mut state.arrivals)
             .into_iter()
             .partition(|arrival| *arrival.filter == *filter);
@@ -236,9 +265,7 @@ impl Shard {
         {
             self.return_delivery(extension, &deliver);
         }
-        if let Some(key) = terms.key
-            && let Some(feed) = self.feeds.remove(key)
-        {
+        if let Some(feed) = self.feeds.remove(key) {
             let unsubscribe = Unsubscribe {
                 feed: FeedId {
                     shard: self.id.0,
@@ -248,7 +275,6 @@ impl Shard {
             };
             self.tell_extension(feed.extension, Input::Unsubscribe(unsubscribe));
         }
-        true
     }
 
     /// A session has a connection again: its feeds go on.
