@@ -121,7 +121,12 @@ pub(crate) fn ask(scene: &Scene, target: &str, payload: &str) -> Value {
 /// `$req/t1/<target>`, which has to fail.
 #[track_caller]
 pub(crate) fn ask_in_vain(scene: &Scene, target: &str, payload: &str) -> Value {
-    request(scene, &format!("$req/t1/{target}"), "$reply/t1/err", payload)
+    request(
+        scene,
+        &format!("$req/t1/{target}"),
+        "$reply/t1/err",
+        payload,
+    )
 }
 
 /// Publishes what is refused. Returns the notice.

@@ -6,7 +6,7 @@ use nexum_harness::{
 
 use crate::commands::{self, Listener};
 use crate::scene::{
-    Scene, attempt, builder, label, next, receive_released, reason_of, refused_filter, take, text,
+    Scene, attempt, builder, label, next, reason_of, receive_released, refused_filter, take, text,
     unsubscribe,
 };
 

@@ -8,6 +8,7 @@
 
 mod commands;
 mod consume;
+mod exclusive;
 mod lease;
 mod push;
 mod scene;

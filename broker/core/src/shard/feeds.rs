@@ -172,6 +172,7 @@ impl Shard {
         }
         state.subscription_bytes -= filter.len() as u64;
         let (id, client_id) = (state.id, state.client_id.shared());
+        self.unreserve(session.index, &filter);
         if let Some(id) = id {
             self.journal
                 .delete(Key::Subscription(id, Arc::clone(&filter)));

@@ -125,14 +125,15 @@ impl Shard {
         let mut placeholders = Vec::new();
         for (number, request) in subscribe.requests.iter().enumerate() {
             let checked = self.check_request(session, request.filter);
-            if checked.is_ok() {
+            let options = options_of(subscribe.user_properties, number);
+            if checked.is_ok() && options.is_ok() {
                 remaining += self.ask_to_reserve(session, request.filter, token);
             }
             match checked {
                 Ok(Request::Plain(_) | Request::Shared(_)) if self.shards == 1 => {}
                 Ok(Request::Replies) | Err(_) => {}
                 Ok(Request::Feed(wish)) => {
-                    let Ok(options) = options_of(subscribe.user_properties, number) else {
+                    let Ok(options) = options else {
                         continue;
                     };
                     let most = request.options.maximum_qos;

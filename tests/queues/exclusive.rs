@@ -1,0 +1,189 @@
+//! `$exclusive/<filter>`: a subscription that one session at a time may have.
+
+use std::time::Instant;
+
+use nexum_harness::{Connect, Packet, Peer, Property, Publish, Subscribe, Version, reason};
+
+use crate::commands::{self, Listener};
+use crate::scene::{
+    PATIENCE, Scene, builder, next, reason_of, refused_filter, take, text, unsubscribe,
+};
+
+const JOBS: &str = "$exclusive/$queue/jobs/#";
+
+/// On any number of shards: the filter belongs to one of them, the sessions to others.
+fn scenes() -> impl Iterator<Item = Scene> {
+    [1, 2, 3].into_iter().map(|shards| {
+        let mut scene = Scene::on(builder().set("server.shards", shards));
+        scene.create("jobs", "");
+        scene
+    })
+}
+
+/// Subscribes at QoS 1 as soon as the filter is free: the shard that it belongs to hears a moment
+/// later than the client that it was let go.
+#[track_caller]
+fn win(peer: &mut Peer, filter: &str) {
+    let deadline = Instant::now() + PATIENCE;
+    loop {
+        let identifier = peer.next_identifier();
+        peer.send(Subscribe::new(identifier).filter(filter, 1));
+        match peer.recv() {
+            Packet::Suback(suback) if suback.reasons == [1] => return,
+            Packet::Suback(suback) => {
+                assert!(Instant::now() < deadline, "never granted: {suback:?}");
+            }
+            other => panic!("expected SUBACK, got {other:?}"),
+        }
+    }
+}
+
+#[test]
+fn exclusive_consumer_with_mosquitto() {
+    let mut scene = Scene::start();
+    let mut first = Listener::start(&scene, JOBS);
+    Listener::is_refused(&scene, JOBS, &[]);
+    commands::publish(&scene, "$queue/jobs/eu", "x");
+    first.expect("$queue/jobs/eu", "x");
+    scene.wait_until_done();
+    drop(first);
+    let mut second = scene.broker.client(Version::V311, "second");
+    win(&mut second, JOBS);
+    unsubscribe(&mut second, JOBS);
+}
+
+#[test]
+fn exclusive_consumer_on_either_version() {
+    for mut scene in scenes() {
+        for version in Version::ALL {
+            let refusal = match version {
+                Version::V311 => reason::UNSPECIFIED_ERROR,
+                Version::V5 => reason::QUOTA_EXCEEDED,
+            };
+            let mut first = scene.worker(version, "first", JOBS);
+            let mut second = scene.broker.client(version, "second");
+            let suback = refused_filter(&mut second, JOBS, 1, refusal);
+            if version == Version::V5 {
+                assert!(reason_of(&suback.properties).contains("exclusively"));
+            }
+            scene.push("$queue/jobs/eu", "x");
+            let delivery = next(&mut first, "x");
+            assert_eq!(delivery.topic, "$queue/jobs/eu", "the wrapper is stripped");
+            first.send(nexum_harness::puback(delivery.packet_identifier));
+            second.expect_ping();
+            // Whoever has it may ask again.
+            first.subscribe(JOBS, 1);
+            unsubscribe(&mut first, JOBS);
+            win(&mut second, JOBS);
+            refused_filter(&mut first, JOBS, 1, refusal);
+            second.cut();
+            win(&mut first, JOBS);
+            scene.push("$queue/jobs", "y");
+            assert_eq!(take(&mut first, 1), ["y"]);
+            first.disconnect();
+        }
+    }
+}
+
+/// It keeps out those who want it exclusively, and competes with all others.
+#[test]
+fn exclusive_consumer_competes_with_plain_ones() {
+    let mut scene = Scene::start();
+    let mut exclusive = scene.worker(Version::V5, "exclusive", "$exclusive/$queue/jobs");
+    let mut plain = scene.worker(Version::V5, "plain", "$queue/jobs");
+    scene.push_numbers(10);
+    let got = take(&mut exclusive, 5).len() + take(&mut plain, 5).len();
+    assert_eq!(got, 10);
+}
+
+#[test]
+fn exclusive_lease_and_plain_topic() {
+    for mut scene in scenes() {
+        let lease = "$exclusive/$queue/jobs/$lease/#";
+        let mut first = scene.worker(Version::V311, "first", lease);
+        first.subscribe("$exclusive/plain/+", 1);
+        for filter in [lease, "$exclusive/plain/+"] {
+            Listener::is_refused(&scene, filter, &[]);
+        }
+        scene.push("$queue/jobs", "x");
+        let delivery = first.expect_message();
+        assert!(delivery.topic.starts_with("$queue/jobs/$lease/"));
+        scene.push("plain/a", "y");
+        let message = first.expect_message();
+        assert_eq!(
+            (message.topic.as_str(), text(&message)),
+            ("plain/a", "y"),
+            "the wrapper is stripped"
+        );
+    }
+}
+
+/// It is the session's while its client is away, and after a restart.
+#[test]
+fn kept_session_keeps_it() {
+    for version in Version::ALL {
+        for mut scene in scenes() {
+            let connect = Connect::new(version, "holder").persistent();
+            let mut holder = scene.broker.connect(connect.clone());
+            holder.subscribe(JOBS, 1);
+            holder.cut();
+            Listener::is_refused(&scene, JOBS, &[]);
+            scene.restart();
+            Listener::is_refused(&scene, JOBS, &[]);
+            scene.push("$queue/jobs", "x");
+            let mut holder = scene.broker.connect(connect.resume());
+            assert_eq!(take(&mut holder, 1), ["x"]);
+            holder.disconnect();
+            // A clean start ends the session.
+            drop(scene.broker.client(version, "holder"));
+            win(&mut scene.broker.client(version, "other"), JOBS);
+        }
+    }
+}
+
+/// What was refused for another reason is not held.
+#[test]
+fn refused_subscription_holds_nothing() {
+    for mut scene in scenes() {
+        let mut first = scene.broker.client(Version::V5, "first");
+        let mut second = scene.broker.client(Version::V5, "second");
+        refused_filter(&mut first, JOBS, 0, reason::TOPIC_FILTER_INVALID);
+        win(&mut second, JOBS);
+        unsubscribe(&mut second, JOBS);
+        first.send(
+            Subscribe::new(9)
+                .filter(JOBS, 1)
+                .property(Property::user("from", "earliest"))
+                .property(Property::user("from", "latest")),
+        );
+        first.expect_suback(9, &[reason::TOPIC_FILTER_INVALID]);
+        win(&mut second, JOBS);
+        unsubscribe(&mut second, JOBS);
+        let missing = "$exclusive/$queue/missing";
+        refused_filter(&mut first, missing, 1, reason::TOPIC_FILTER_INVALID);
+        scene.create("missing", "");
+        win(&mut second, missing);
+        let ack = scene.publish(Publish::new("$queue/missing", "x"));
+        assert_eq!(ack.reason, 0);
+        assert_eq!(take(&mut second, 1), ["x"]);
+    }
+}
+
+/// With its queue the subscription of an absent client is gone, and with it the exclusiveness.
+#[test]
+fn subscription_that_is_lost_holds_nothing() {
+    for mut scene in scenes() {
+        let connect = Connect::new(Version::V5, "holder").persistent();
+        let mut holder = scene.broker.connect(connect.clone());
+        holder.subscribe(JOBS, 1);
+        holder.disconnect();
+        assert_eq!(scene.control("jobs", "delete", "").code, "ok");
+        let mut holder = scene.broker.connect(connect.resume());
+        scene.create("jobs", "");
+        holder.expect_ping();
+        let mut other = scene.broker.client(Version::V5, "other");
+        win(&mut other, JOBS);
+        scene.push("$queue/jobs", "x");
+        assert_eq!(take(&mut other, 1), ["x"]);
+    }
+}
