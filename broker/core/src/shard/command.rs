@@ -245,8 +245,17 @@ impl Shard {
 
     /// Why a client may not have a will on this topic, if so.
     pub(super) fn refusal_of_will(&self, topic: &str, now: Time) -> Option<Refusal> {
-        let unwrapped = self.unwrap(topic, std::iter::empty(), now);
-        unwrapped.and_then(|it| self.check_target(&it)).err()
+        let unwrapped = match self.unwrap(topic, std::iter::empty(), now) {
+            Ok(unwrapped) => unwrapped,
+            Err(refusal) => return Some(refusal),
+        };
+        let Root::Served { served, spelling } = unwrapped.root else {
+            return None;
+        };
+        let address = canonical(unwrapped.target, spelling, served.claim.word);
+        Address::parse(&address)
+            .err()
+            .map(|error| of_address(&error))
     }
 
     fn unwrap<'a, 'p>(
