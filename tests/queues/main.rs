@@ -6,11 +6,16 @@
 //! options, `$delayed`, `$exclusive`, and what is refused. What becomes of a queue when the broker
 //! is killed is shown in [`crash`].
 
+mod bad_input;
 mod commands;
 mod consume;
+mod dead;
 mod exclusive;
 mod lease;
+mod manage;
+mod options;
 mod push;
 mod scene;
 mod sessions;
 mod settle;
+mod wills;
