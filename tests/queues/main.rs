@@ -9,6 +9,7 @@
 mod bad_input;
 mod commands;
 mod consume;
+mod crash;
 mod dead;
 mod exclusive;
 mod full;
@@ -16,6 +17,8 @@ mod lease;
 mod manage;
 mod options;
 mod push;
+#[path = "../crash/random.rs"]
+mod random;
 mod routing;
 mod scene;
 mod sessions;
