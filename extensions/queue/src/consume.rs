@@ -128,9 +128,6 @@ impl Queues {
         for feed in feeds {
             if let Some(Feed { slot, .. }) = self.feeds.remove(&feed) {
                 self.leave_queue(slot, consumer, feed);
-                if let Some(queue) = self.queue_mut(slot) {
-                    queue.members.remove(&consumer);
-                }
             }
         }
         let mut given_back: Vec<Slot> = Vec::new();
@@ -140,6 +137,7 @@ impl Queues {
             };
             flight.is_orphan = true;
             let flight = *flight;
+            // What it has not settled does not count if it comes back.
             if let Some(queue) = self.queue_mut(flight.slot) {
                 queue.members.remove(&consumer);
             }

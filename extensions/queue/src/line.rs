@@ -57,7 +57,8 @@ impl Rank {
 struct Lane {
     /// With what finds out whose they are: messages of one key may have different levels.
     waiting: BTreeMap<u64, Option<Arc<Route>>>,
-    busy: Option<u64>,
+    /// One, or more where somebody comes with a receipt of before the start.
+    busy: BTreeSet<u64>,
     /// Which one is handed out next.
     shown: Option<u64>,
 }
@@ -114,7 +115,11 @@ impl Line {
             },
             State::Leased { .. } | State::Resting { .. } => {
                 if let Some(key) = self.key_of(entry) {
-                    self.lanes.entry(Arc::clone(&key)).or_default().busy = Some(sequence);
+                    self.lanes
+                        .entry(Arc::clone(&key))
+                        .or_default()
+                        .busy
+                        .insert(sequence);
                     self.show_next(&key);
                 }
             }
@@ -148,7 +153,7 @@ impl Line {
             State::Leased { .. } | State::Resting { .. } => {
                 if let Some(key) = self.key_of(entry) {
                     if let Some(lane) = self.lanes.get_mut(&key) {
-                        lane.busy.take_if(|busy| *busy == sequence);
+                        lane.busy.remove(&sequence);
                     }
                     self.show_next(&key);
                 }
@@ -225,13 +230,13 @@ impl Line {
             return;
         };
         let first = lane.waiting.first_key_value();
-        let next = first.filter(|_| lane.busy.is_none());
+        let next = first.filter(|_| lane.busy.is_empty());
         let (next, route) = match next {
             Some((sequence, route)) => (Some(*sequence), route.clone()),
             None => (None, None),
         };
         let shown = std::mem::replace(&mut lane.shown, next);
-        if lane.busy.is_none() && lane.waiting.is_empty() {
+        if lane.busy.is_empty() && lane.waiting.is_empty() {
             self.lanes.remove(key);
         }
         if shown == next {

@@ -208,6 +208,8 @@ impl Queues {
             self.answer(waiter, Ok(duplicate()));
         }
         self.arrive(slot, sequence, record, now);
+        // The store may have taken longer than the message is worth.
+        self.expire(slot, sequence, now);
         if drops {
             self.make_room(slot, sequence, now);
         }

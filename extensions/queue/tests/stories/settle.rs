@@ -294,3 +294,16 @@ fn an_unsubscribed_feed_gets_nothing_more_and_may_settle_what_it_had() {
     assert_eq!(info(&mut broker, "leased"), 0);
     assert_eq!(info(&mut broker, "consumers"), 0);
 }
+
+#[test]
+fn a_consumer_with_several_feeds_of_a_queue_may_be_lost() {
+    let mut broker = jobs("");
+    let lost = worker(&mut broker, "$queue/jobs", 1);
+    for filter in ["$queue/jobs/#", "$queue/jobs/a/#"] {
+        broker.subscribe(lost, filter).expect("a feed");
+    }
+    broker.detach(lost, true);
+    push(&mut broker, "$queue/jobs/a", "a");
+    let consumer = worker(&mut broker, "$queue/jobs", 1);
+    assert_eq!(payload(&one(&mut broker, consumer)), "a");
+}
