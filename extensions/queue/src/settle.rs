@@ -202,7 +202,9 @@ impl Queues {
         }
         if ending == Ending::Busy {
             let until = now + MOMENT;
-            return self.shift(slot, sequence, State::Resting { until });
+            self.shift(slot, sequence, State::Resting { until });
+            self.expire_if_due(slot, sequence, now, changes);
+            return;
         }
         entry.attempts = entry.attempts.saturating_add(1);
         let attempts = entry.attempts;
@@ -226,11 +228,13 @@ impl Queues {
         let until = now + rest;
         let progress = Progress::Rests { attempts, until };
         changes.push(Change::Put(key.encode(), progress.encode()));
-        if rest.is_zero() {
-            self.give_back(slot, sequence, now, changes);
-        } else {
-            self.shift(slot, sequence, State::Resting { until });
-        }
+        let state = match rest.is_zero() {
+            true => State::Ready { since: now },
+            false => State::Resting { until },
+        };
+        self.shift(slot, sequence, state);
+        // Its time may have run out while the consumer had it.
+        self.expire_if_due(slot, sequence, now, changes);
     }
 }
 

@@ -62,6 +62,8 @@ pub(crate) struct Told {
     pub(crate) is_acknowledged: bool,
     /// Delivered since the start.
     pub(crate) was_given: bool,
+    /// When it came to where it is by the passing of time.
+    pub(crate) passed: Time,
     /// What will be known when the store has done what it was asked for.
     pub(crate) written: Kept,
     /// What is known after a crash.
@@ -129,6 +131,7 @@ impl Oracle {
             let told = &mut self.messages[at];
             if matches!(told.place, Place::Waits { .. }) && told.is_expired(now) {
                 told.place = Place::Gone;
+                told.passed = now;
                 told.write();
             }
         }
@@ -139,6 +142,7 @@ impl Oracle {
         let max_attempts = self.terms.max_attempts;
         let told = &mut self.messages[at];
         told.attempts += 1;
+        told.passed = when;
         told.place = if max_attempts > 0 && told.attempts >= max_attempts {
             Place::Dead
         } else {
@@ -180,17 +184,18 @@ impl Oracle {
         self.messages.iter().enumerate().any(|(other, told)| {
             other != at
                 && told.key() == Some(key)
-                && match told.place {
-                    Place::Out { .. } => true,
-                    Place::Waits {
-                        from,
-                        rest: Rest::Backoff,
-                    } if from > now || from == now && is_strict => true,
-                    Place::Waits { from, .. } => {
-                        other < at && (from < now || from == now && is_strict)
-                    }
-                    Place::Writing | Place::Dead | Place::Gone => false,
-                }
+                && (is_strict && told.passed == now
+                    || match told.place {
+                        Place::Out { .. } => true,
+                        Place::Waits {
+                            from,
+                            rest: Rest::Backoff,
+                        } if from > now || from == now && is_strict => true,
+                        Place::Waits { from, .. } => {
+                            other < at && (from < now || from == now && is_strict)
+                        }
+                        Place::Writing | Place::Dead | Place::Gone => false,
+                    })
         })
     }
 

@@ -281,6 +281,7 @@ impl World {
                 id_until,
                 is_acknowledged: false,
                 was_given: false,
+                passed: Time::ZERO,
                 written: Kept {
                     place,
                     attempts: 0,

@@ -4,6 +4,7 @@ mod capture;
 mod common;
 mod control;
 mod dead_letters;
+mod format;
 mod hostile;
 mod lease;
 mod limits;

@@ -1,0 +1,191 @@
+//! What a job costs. Run by hand:
+//! `cargo test --release -p nexum-queue --test measure -- --ignored --nocapture`.
+
+use std::alloc::{GlobalAlloc, Layout, System};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+use nexum_extension_api::{
+    Address, Command, CommandId, ConsumerId, Extension, FeedId, Input, Outcome, Output, Subscribe,
+};
+use nexum_queue::{QueueOptions, Queues, Settings};
+use nexum_types::{Message, MessageParts, QoS, Time, TopicName};
+
+/// Counts what is allocated.
+struct Counting;
+
+static ALLOCATED: AtomicUsize = AtomicUsize::new(0);
+
+#[allow(
+    unsafe_code,
+    reason = "an allocator is unsafe to be one; it hands on to the system's"
+)]
+// SAFETY: every call is handed on as it is.
+unsafe impl GlobalAlloc for Counting {
+    unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
+        ALLOCATED.fetch_add(layout.size(), Ordering::Relaxed);
+        // SAFETY: as the caller promises.
+        unsafe { System.alloc(layout) }
+    }
+
+    unsafe fn dealloc(&self, pointer: *mut u8, layout: Layout) {
+        ALLOCATED.fetch_sub(layout.size(), Ordering::Relaxed);
+        // SAFETY: as the caller promises.
+        unsafe { System.dealloc(pointer, layout) }
+    }
+}
+
+#[global_allocator]
+static ALLOCATOR: Counting = Counting;
+
+const JOBS: u64 = 1_000_000;
+
+struct Bench {
+    queues: Queues,
+    now: Time,
+    key: u64,
+    address: Address,
+    message: Arc<Message>,
+}
+
+const CONSUMER: ConsumerId = ConsumerId { shard: 0, key: 1 };
+
+impl Bench {
+    fn new(memory_bytes: usize) -> Bench {
+        let options = QueueOptions {
+            max_len: 2 * JOBS,
+            ..QueueOptions::default()
+        };
+        let mut bench = Bench {
+            queues: Queues::new(Settings {
+                declared: vec![("jobs".to_owned(), options)],
+                memory_bytes,
+                ..Settings::default()
+            }),
+            now: Time::from_micros(1_800_000_000_000_000),
+            key: 0,
+            address: Address::parse("$queue/jobs").expect("an address"),
+            message: Arc::new(Message::new(MessageParts {
+                topic: TopicName::new("$queue/jobs").expect("a topic"),
+                properties: &[],
+                payload: &[7; 256],
+                qos: QoS::AtLeastOnce,
+                retain: false,
+                published_at: Time::ZERO,
+                expires_at: None,
+            })),
+        };
+        bench.feed(Input::Start { seed: 1 });
+        bench
+    }
+
+    /// A store that answers at once.
+    fn feed(&mut self, input: Input) {
+        self.queues.handle(input, self.now);
+        while let Some(output) = self.queues.poll_output() {
+            match output {
+                Output::Write(write) => {
+                    let write = write.write;
+                    let refused = None;
+                    self.queues
+                        .handle(Input::Written { write, refused }, self.now);
+                }
+                Output::Deliver(deliver) => {
+                    let settled = Input::Settled {
+                        consumer: deliver.consumer,
+                        delivery: deliver.delivery,
+                        outcome: Outcome::Done,
+                    };
+                    self.queues.handle(settled, self.now);
+                }
+                _ => {}
+            }
+        }
+    }
+
+    fn push(&mut self) {
+        self.key += 1;
+        let message = Arc::clone(&self.message);
+        self.feed(Input::Command(Command {
+            id: CommandId {
+                shard: 0,
+                key: self.key,
+            },
+            address: self.address.clone(),
+            // A message of its own for each, as it comes from a packet.
+            message: Arc::new(Message::new(message.parts())),
+            options: None,
+            client_id: None,
+        }));
+    }
+
+    fn consume(&mut self) {
+        self.feed(Input::Attach {
+            consumer: CONSUMER,
+            credit: 100,
+            client_id: Arc::from("worker"),
+        });
+        self.feed(Input::Subscribe(Subscribe {
+            feed: FeedId { shard: 0, key: 1 },
+            consumer: CONSUMER,
+            address: self.address.clone(),
+            maximum_qos: QoS::AtLeastOnce,
+            share_name: None,
+            options: None,
+        }));
+    }
+}
+
+#[test]
+#[ignore = "a measurement"]
+#[allow(clippy::disallowed_methods, reason = "it measures real time")]
+fn what_a_job_costs() {
+    let mut bench = Bench::new(64 << 20);
+    bench.consume();
+    let start = std::time::Instant::now();
+    for _ in 0..JOBS {
+        bench.push();
+    }
+    let each = start.elapsed().as_nanos() / u128::from(JOBS);
+    println!("push, deliver, settle with a waiting consumer: {each} ns");
+
+    let mut bench = Bench::new(1 << 30);
+    let start = std::time::Instant::now();
+    for _ in 0..JOBS {
+        bench.push();
+    }
+    let each = start.elapsed().as_nanos() / u128::from(JOBS);
+    println!("push with nobody there: {each} ns");
+    let start = std::time::Instant::now();
+    bench.consume();
+    let each = start.elapsed().as_nanos() / u128::from(JOBS);
+    println!("deliver and settle out of {JOBS}: {each} ns");
+
+    let mut bench = Bench::new(0);
+    let before = ALLOCATED.load(Ordering::Relaxed);
+    for _ in 0..JOBS {
+        bench.push();
+    }
+    let bytes = ALLOCATED.load(Ordering::Relaxed) - before;
+    println!(
+        "memory of a message that is only in the store: {} bytes",
+        bytes as u64 / JOBS
+    );
+
+    let before = ALLOCATED.load(Ordering::Relaxed);
+    let declared = (0..10_000).map(|at| (format!("queue-{at}"), QueueOptions::default()));
+    let mut queues = Queues::new(Settings {
+        declared: declared.collect(),
+        ..Settings::default()
+    });
+    queues.handle(Input::Start { seed: 1 }, bench.now);
+    while let Some(output) = queues.poll_output() {
+        if let Output::Write(write) = output {
+            let write = write.write;
+            let refused = None;
+            queues.handle(Input::Written { write, refused }, bench.now);
+        }
+    }
+    let bytes = ALLOCATED.load(Ordering::Relaxed) - before;
+    println!("memory of an empty queue: {} bytes", bytes / 10_000);
+}
