@@ -7,7 +7,7 @@ use nexum_extension_api::{Change, Command, ErrorCode, Input, Refusal, Reply};
 use nexum_types::Time;
 use serde_json::{Map, Value};
 
-use crate::entry::State;
+use crate::entry::{Marks, State};
 use crate::member::Slot;
 use crate::options_error::OptionsError;
 use crate::queue_options::{QueueOptions, number, object, unknown_key};
@@ -216,7 +216,7 @@ impl Queues {
         for sequence in sequences {
             if let Some(entry) = self.take_out(slot, *sequence) {
                 keys.push_back(Key::Message(id, *sequence));
-                if entry.has_progress {
+                if entry.marks.has(Marks::PROGRESS) {
                     keys.push_back(Key::Progress(id, *sequence));
                 }
             }
@@ -240,7 +240,7 @@ impl Queues {
             queue.dead.remove(sequence);
             if let Some(entry) = queue.entries.get_mut(sequence) {
                 entry.attempts = 0;
-                entry.has_progress = false;
+                entry.marks.set(Marks::PROGRESS, false);
             }
             let key = Key::Progress(queue.id, *sequence);
             changes.push(Change::Delete(key.encode()));

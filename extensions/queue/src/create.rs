@@ -8,6 +8,7 @@ use nexum_extension_api::{
 };
 use nexum_types::Time;
 
+use crate::entry::Marks;
 use crate::member::Slot;
 use crate::queue::Queue;
 use crate::queue_options::QueueOptions;
@@ -203,7 +204,7 @@ impl Queues {
         for sequence in sequences {
             if let Some(entry) = self.take_out(slot, sequence) {
                 keys.push_back(Key::Message(id, sequence));
-                if entry.has_progress {
+                if entry.marks.has(Marks::PROGRESS) {
                     keys.push_back(Key::Progress(id, sequence));
                 }
                 if let Some(delivery) = entry.state.delivery() {

@@ -10,7 +10,7 @@ use std::sync::Arc;
 use nexum_extension_api::{ConsumerId, Deliver, DeliveryId, Label, Output};
 use nexum_types::Time;
 
-use crate::entry::{Entry, State};
+use crate::entry::{Entry, Marks, State};
 use crate::filter::Form;
 use crate::line::{Rank, Standing};
 use crate::member::{Flight, Slot};
@@ -156,7 +156,7 @@ impl Queues {
         let Some(entry) = queue.entries.get_mut(&sequence) else {
             return;
         };
-        entry.was_given = true;
+        entry.marks.set(Marks::GIVEN, true);
         let Some(message) = entry.message.clone() else {
             return;
         };

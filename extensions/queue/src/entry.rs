@@ -125,10 +125,33 @@ pub(crate) struct Entry {
     /// Deliveries that ended without success.
     pub(crate) attempts: u16,
     pub(crate) priority: u8,
+    pub(crate) marks: Marks,
+}
+
+/// A million of them have to fit.
+const _: () = assert!(size_of::<Entry>() <= 40);
+
+/// What else is known of a message, a bit each.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Marks(u8);
+
+impl Marks {
     /// There is a record of its progress.
-    pub(crate) has_progress: bool,
+    pub(crate) const PROGRESS: Marks = Marks(1);
     /// It was delivered since the start.
-    pub(crate) was_given: bool,
+    pub(crate) const GIVEN: Marks = Marks(2);
+
+    pub(crate) fn has(self, mark: Marks) -> bool {
+        self.0 & mark.0 != 0
+    }
+
+    pub(crate) fn set(&mut self, mark: Marks, is_set: bool) {
+        if is_set {
+            self.0 |= mark.0;
+        } else {
+            self.0 &= !mark.0;
+        }
+    }
 }
 
 impl Entry {

@@ -9,7 +9,7 @@ use std::time::Duration;
 use nexum_extension_api::{Change, Command, ErrorCode, Refusal, Reply, parse_duration};
 use nexum_types::Time;
 
-use crate::entry::State;
+use crate::entry::{Marks, State};
 use crate::member::Slot;
 use crate::queues::{Pending, Queues, Timer};
 use crate::record::Key;
@@ -198,7 +198,9 @@ impl Queues {
             State::Leased { .. } => Err(conflict(
                 "the lease is over: the message was given to another consumer",
             )),
-            State::Ready { .. } | State::Resting { .. } if !is_ours && !entry.was_given => {
+            State::Ready { .. } | State::Resting { .. }
+                if !is_ours && !entry.marks.has(Marks::GIVEN) =>
+            {
                 Ok(Holder::Former)
             }
             State::Ready { .. } | State::Resting { .. } | State::Delayed { .. } => Err(conflict(

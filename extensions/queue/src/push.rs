@@ -7,7 +7,7 @@ use nexum_extension_api::{
 };
 use nexum_types::{MAX_TOPIC_BYTES, Message, MessageParts, Time};
 
-use crate::entry::{Entry, Route, State};
+use crate::entry::{Entry, Marks, Route, State};
 use crate::member::Slot;
 use crate::queue::Known;
 use crate::queue_options::Overflow;
@@ -231,8 +231,7 @@ impl Queues {
             state,
             attempts: 0,
             priority: record.priority,
-            has_progress: false,
-            was_given: false,
+            marks: Marks::default(),
         };
         self.insert(slot, sequence, entry);
     }

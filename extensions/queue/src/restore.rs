@@ -5,7 +5,7 @@ use std::sync::Arc;
 use nexum_extension_api::{Severity, Unreadable};
 use nexum_types::Time;
 
-use crate::entry::{Entry, State};
+use crate::entry::{Entry, Marks, State};
 use crate::member::Slot;
 use crate::queue::{Known, Queue};
 use crate::queues::Queues;
@@ -99,8 +99,7 @@ impl Queues {
             state,
             attempts: 0,
             priority: record.priority,
-            has_progress: false,
-            was_given: false,
+            marks: Marks::default(),
         };
         self.insert_expiring(slot, sequence, entry, expires_at);
         Ok(())
@@ -113,7 +112,7 @@ impl Queues {
         let Some(entry) = queue.entries.get_mut(&sequence) else {
             return false;
         };
-        entry.has_progress = true;
+        entry.marks.set(Marks::PROGRESS, true);
         match progress {
             Progress::Rests { attempts, until } => {
                 entry.attempts = attempts;

@@ -6,7 +6,7 @@ use nexum_extension_api::{Change, ConsumerId, Outcome};
 use nexum_types::{ReasonCode, Time};
 
 use crate::dispatch::Avoided;
-use crate::entry::{Reason, State};
+use crate::entry::{Marks, Reason, State};
 use crate::member::Slot;
 use crate::queue_options::Backoff;
 use crate::queues::{Queues, Timer};
@@ -214,7 +214,7 @@ impl Queues {
         if most > 0 && attempts >= most {
             return self.bury(slot, sequence, Reason::MaxAttempts, now, changes);
         }
-        entry.has_progress = true;
+        entry.marks.set(Marks::PROGRESS, true);
         let key = Key::Progress(queue.id, sequence);
         let rest = match ending {
             Ending::Failed => rest_after(backoff, attempts, self.random()),

@@ -4,7 +4,7 @@
 use nexum_extension_api::Change;
 use nexum_types::Time;
 
-use crate::entry::{Entry, Reason, State};
+use crate::entry::{Entry, Marks, Reason, State};
 use crate::member::Slot;
 use crate::queue_options::Expired;
 use crate::queues::{Queues, Timer};
@@ -88,7 +88,7 @@ impl Queues {
         };
         if let Some(entry) = self.take_out(slot, sequence) {
             changes.push(Change::Delete(Key::Message(queue, sequence).encode()));
-            if entry.has_progress {
+            if entry.marks.has(Marks::PROGRESS) {
                 changes.push(Change::Delete(Key::Progress(queue, sequence).encode()));
             }
         }
@@ -111,7 +111,7 @@ impl Queues {
         let Some(entry) = queue.entries.get_mut(&sequence) else {
             return;
         };
-        entry.has_progress = true;
+        entry.marks.set(Marks::PROGRESS, true);
         let progress = Progress::Dead {
             attempts: entry.attempts,
             since: now,
