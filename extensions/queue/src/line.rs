@@ -76,6 +76,10 @@ pub(crate) struct Line {
     next_id: u32,
 }
 
+/// The messages of a queue are not in the order of their numbers.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct NotByNumber;
+
 impl Line {
     pub(crate) fn new(order: Order) -> Line {
         Line {
@@ -91,11 +95,15 @@ impl Line {
         self.order = order;
     }
 
-    /// The first message that is ready in the order of numbers, where that is known at once.
-    pub(crate) fn oldest(&self) -> Option<u64> {
+    /// The first of the messages that are ready by number, but for one, in the order of numbers; in
+    /// another order it has to be looked for.
+    pub(crate) fn oldest(&self, except: u64) -> Result<Option<u64>, NotByNumber> {
         match self.order {
-            Order::Fifo => self.selectors[0].ready.first().map(|rank| rank.sequence()),
-            Order::Key | Order::Priority => None,
+            Order::Fifo => {
+                let mut numbers = self.selectors[0].ready.iter().map(|rank| rank.sequence());
+                Ok(numbers.find(|number| *number != except))
+            }
+            Order::Key | Order::Priority => Err(NotByNumber),
         }
     }
 

@@ -205,10 +205,11 @@ impl Queue {
 
     /// The oldest message that is ready, but for one.
     pub(crate) fn oldest_ready(&self, except: u64) -> Option<u64> {
-        if let Some(oldest) = self.line.oldest()
-            && oldest != except
-        {
-            return Some(oldest);
+        if let Ok(oldest) = self.line.oldest(except) {
+            return oldest;
+        }
+        if self.counts.ready == 0 {
+            return None;
         }
         let is_ready = |entry: &Entry| matches!(entry.state, State::Ready { .. });
         let mut entries = self.entries.iter();

@@ -15,6 +15,10 @@ const MOST_MESSAGES: usize = 128;
 /// So many bytes are read at once, or one message.
 const MOST_BYTES: usize = 1 << 20;
 
+/// However full the memory is with what nobody takes, a queue that is worked off reads so much at
+/// once, and not a message at a time.
+const LEAST_BYTES: usize = 64 << 10;
+
 /// What is being read.
 #[derive(Debug)]
 pub(crate) enum PendingRead {
@@ -42,7 +46,7 @@ impl Queues {
             .settings
             .memory_bytes
             .saturating_sub(self.held_bytes)
-            .min(MOST_BYTES);
+            .clamp(LEAST_BYTES, MOST_BYTES);
         let Some(queue) = self.queue_mut(slot) else {
             return;
         };

@@ -13,7 +13,8 @@ pub struct Settings {
     /// keeps its order while it has messages.
     pub declared: Vec<(String, QueueOptions)>,
     /// Messages held in memory over all queues, in bytes; what is beyond is read back when it is
-    /// its turn. What is with a consumer is held in any case.
+    /// its turn. What is with a consumer is held in any case, and so are up to 64 KiB of what each
+    /// queue that is being worked off hands out next.
     pub memory_bytes: usize,
     /// The most queues there may be.
     pub maximum_queues: usize,

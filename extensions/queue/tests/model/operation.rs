@@ -37,6 +37,7 @@ pub(crate) enum Verb {
 #[derive(Clone, Debug)]
 pub(crate) enum Operation {
     Push {
+        queue: &'static str,
         levels: Option<&'static str>,
         key: Option<&'static str>,
         priority: u8,
@@ -87,13 +88,19 @@ pub(crate) enum Operation {
     Commit,
 }
 
-const FILTERS: [&str; 6] = [
+/// The queues there are.
+pub(crate) const QUEUES: [&str; 2] = ["jobs", "more"];
+
+const FILTERS: [&str; 9] = [
     "$queue/jobs",
     "$queue/jobs/#",
     "$queue/jobs/a/+",
     "$queue/jobs/a/#",
     "$queue/jobs/$lease/#",
     "$queue/jobs/$lease/+/+/a/#",
+    "$queue/more",
+    "$queue/more/a/#",
+    "$queue/more/$lease/#",
 ];
 
 impl Setup {
@@ -137,6 +144,7 @@ impl Operation {
         let store =
             prop::sample::select(vec![Store::Quick, Store::Quick, Store::Slow, Store::Full]);
         let push = (
+            prop::sample::select(vec![QUEUES[0], QUEUES[0], QUEUES[1]]),
             prop::sample::select(vec![None, Some("a"), Some("a/b"), Some("c")]),
             prop::sample::select(vec![None, Some("k"), Some("a/k")]),
             0..3_u8,
@@ -144,16 +152,17 @@ impl Operation {
             prop::sample::select(vec![0, 0, 0, 7]),
             prop::option::weighted(0.2, 0..3_u8),
         )
-            .prop_map(
-                |(levels, key, priority, delay, time_to_live, id)| Operation::Push {
+            .prop_map(|(queue, levels, key, priority, delay, time_to_live, id)| {
+                Operation::Push {
+                    queue,
                     levels,
                     key,
                     priority,
                     delay,
                     time_to_live,
                     id,
-                },
-            );
+                }
+            });
         prop_oneof![
             12 => push,
             3 => (filter(), 0..4_u32).prop_map(|(filter, credit)| Operation::Join { filter, credit }),

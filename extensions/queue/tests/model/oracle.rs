@@ -50,6 +50,7 @@ pub(crate) struct Kept {
 
 #[derive(Clone, Debug)]
 pub(crate) struct Told {
+    pub(crate) queue: &'static str,
     pub(crate) levels: Option<&'static str>,
     pub(crate) option_key: Option<&'static str>,
     pub(crate) priority: u8,
@@ -109,11 +110,17 @@ impl Told {
     /// Whether a feed of a filter is for it.
     pub(crate) fn matches(&self, filter: &str) -> bool {
         let starts = |text: Option<&str>| text.is_some_and(|it| it == "a" || it.starts_with("a/"));
-        match filter {
-            "$queue/jobs" | "$queue/jobs/#" | "$queue/jobs/$lease/#" => true,
-            "$queue/jobs/a/+" => self.levels == Some("a/b"),
-            "$queue/jobs/a/#" => starts(self.levels),
-            "$queue/jobs/$lease/+/+/a/#" => starts(self.key()),
+        let Some(rest) = filter
+            .strip_prefix("$queue/")
+            .and_then(|it| it.strip_prefix(self.queue))
+        else {
+            return false;
+        };
+        match rest {
+            "" | "/#" | "/$lease/#" => true,
+            "/a/+" => self.levels == Some("a/b"),
+            "/a/#" => starts(self.levels),
+            "/$lease/+/+/a/#" => starts(self.key()),
             other => panic!("{other}"),
         }
     }
@@ -183,6 +190,7 @@ impl Oracle {
         };
         self.messages.iter().enumerate().any(|(other, told)| {
             other != at
+                && told.queue == self.messages[at].queue
                 && told.key() == Some(key)
                 && (is_strict && told.passed == now
                     || match told.place {
@@ -293,16 +301,18 @@ impl Oracle {
     }
 
     /// The message that an identifier was remembered with.
-    pub(crate) fn known(&self, id: u8, now: Time) -> Option<usize> {
+    pub(crate) fn known(&self, queue: &str, id: u8, now: Time) -> Option<usize> {
         let is_known = |told: &Told| {
-            told.id == Some(id)
+            told.queue == queue
+                && told.id == Some(id)
                 && (told.place == Place::Writing || told.id_until.is_some_and(|until| until > now))
         };
         self.messages.iter().rposition(is_known)
     }
 
-    pub(crate) fn queued(&self) -> usize {
-        let places = self.messages.iter().map(|told| told.place);
+    pub(crate) fn queued(&self, queue: &str) -> usize {
+        let messages = self.messages.iter().filter(|told| told.queue == queue);
+        let places = messages.map(|told| told.place);
         places
             .filter(|place| !matches!(place, Place::Dead | Place::Gone))
             .count()

@@ -10,7 +10,7 @@ use nexum_extension_api::{
 use nexum_queue::{Queues, Settings};
 use nexum_types::{ReasonCode, Time};
 
-use crate::operation::{Answer, Operation, Setup, Verb};
+use crate::operation::{Answer, Operation, QUEUES, Setup, Verb};
 use crate::oracle::{Kept, Oracle, Place, Rest, Terms, Told};
 
 const WINDOW: Duration = Duration::from_secs(20);
@@ -64,9 +64,11 @@ impl World {
             "dedup_window": "20s",
             "backoff": {"first": "1s", "factor": 2, "jitter": 0},
         });
-        broker
-            .publish("$queue/jobs/$ctl/create", options.to_string().as_bytes())
-            .expect("created");
+        for queue in QUEUES {
+            let topic = format!("$queue/{queue}/$ctl/create");
+            let created = broker.publish(&topic, options.to_string().as_bytes());
+            created.expect("created");
+        }
         let terms = Terms {
             max_attempts: setup.max_attempts,
             visibility: Duration::from_secs(5),
@@ -200,6 +202,8 @@ impl World {
             filter: "$queue/jobs",
             credit: 2,
         });
+        self.subscribe(self.consumers.len() - 1, "$queue/more");
+        self.look();
         for _ in 0..20 {
             while !self.consumers.iter().all(|it| it.unsettled.is_empty()) {
                 self.settle(0, Answer::Done);
@@ -208,14 +212,17 @@ impl World {
             self.wait(Duration::from_secs(1000));
             self.look();
         }
-        assert_eq!(self.oracle.queued(), 0, "{:#?}", self.oracle.messages);
+        for queue in QUEUES {
+            let messages = &self.oracle.messages;
+            assert_eq!(self.oracle.queued(queue), 0, "{messages:#?}");
+        }
         let dead = self.oracle.messages.iter();
         let dead = dead.filter(|told| told.place == Place::Dead).count();
-        // The mark, the queue, and of each dead letter the message and its progress.
-        assert_eq!(self.broker.records().len(), 2 + 2 * dead);
+        // The mark, the queues, and of each dead letter the message and its progress.
+        assert_eq!(self.broker.records().len(), 3 + 2 * dead);
         self.restart();
         self.look();
-        assert_eq!(self.broker.records().len(), 2 + 2 * dead);
+        assert_eq!(self.broker.records().len(), 3 + 2 * dead);
     }
 
     /// A consumer that is like that, if there is one.
@@ -228,6 +235,7 @@ impl World {
 
     fn push(&mut self, operation: &Operation) {
         let Operation::Push {
+            queue,
             levels,
             key,
             priority,
@@ -253,11 +261,11 @@ impl World {
             options.time_to_live = Some(Duration::from_secs(u64::from(*time_to_live)));
         }
         let topic = match levels {
-            Some(levels) => format!("$queue/jobs/{levels}"),
-            None => "$queue/jobs".to_owned(),
+            Some(levels) => format!("$queue/{queue}/{levels}"),
+            None => format!("$queue/{queue}"),
         };
-        let known = id.and_then(|id| self.oracle.known(id, now));
-        let is_full = self.oracle.queued() >= self.max_len;
+        let known = id.and_then(|id| self.oracle.known(queue, id, now));
+        let is_full = self.oracle.queued(queue) >= self.max_len;
         let number = self.oracle.messages.len();
         if known.is_none() && !is_full {
             let rest = if delay.is_zero() {
@@ -271,6 +279,7 @@ impl World {
             };
             let id_until = id.map(|_| now + WINDOW);
             self.oracle.messages.push(Told {
+                queue,
                 levels: *levels,
                 option_key: *key,
                 priority: *priority,
@@ -461,12 +470,13 @@ impl World {
         };
         let is_there = told.place != Place::Gone;
         let receipt = lease.receipt.clone();
+        let queue = told.queue;
         let topic = match verb {
-            Verb::Ack => format!("$queue/jobs/$ack/{receipt}"),
-            Verb::Nack => format!("$queue/jobs/$nack/{receipt}"),
-            Verb::NackFor(delay) => format!("$queue/jobs/$nack/{receipt}/{delay}s"),
-            Verb::Reject => format!("$queue/jobs/$reject/{receipt}"),
-            Verb::Extend(time) => format!("$queue/jobs/$extend/{receipt}/{time}s"),
+            Verb::Ack => format!("$queue/{queue}/$ack/{receipt}"),
+            Verb::Nack => format!("$queue/{queue}/$nack/{receipt}"),
+            Verb::NackFor(delay) => format!("$queue/{queue}/$nack/{receipt}/{delay}s"),
+            Verb::Reject => format!("$queue/{queue}/$reject/{receipt}"),
+            Verb::Extend(time) => format!("$queue/{queue}/$extend/{receipt}/{time}s"),
         };
         if is_accepted && is_there {
             let seconds = |it: u32| Duration::from_secs(u64::from(it));
@@ -584,13 +594,14 @@ impl World {
     }
 
     fn control(&mut self, operation: &str, payload: &str) {
-        let topic = format!("$queue/jobs/$ctl/{operation}");
-        let command = self
-            .broker
-            .command(&topic, payload.as_bytes(), Options::default());
-        match self.broker.take_reply(command) {
-            Some(reply) => assert!(reply.is_ok(), "{operation}: {reply:?}"),
-            None => assert_ne!(self.store, Store::Quick),
+        for queue in QUEUES {
+            let topic = format!("$queue/{queue}/$ctl/{operation}");
+            let payload = payload.as_bytes();
+            let command = self.broker.command(&topic, payload, Options::default());
+            match self.broker.take_reply(command) {
+                Some(reply) => assert!(reply.is_ok(), "{operation}: {reply:?}"),
+                None => assert_ne!(self.store, Store::Quick),
+            }
         }
     }
 
@@ -640,12 +651,20 @@ impl World {
                 .held
                 .retain(|delivery, message| is_out(delivery, *message));
         }
-        for consumer in &self.consumers {
-            let taken = (consumer.unsettled.len() + consumer.held.len()) as u32;
-            let is_full = self.oracle.terms.prefetch.is_some_and(|most| taken >= most);
-            if consumer.is_attached && consumer.credit > taken && !is_full {
-                let filters: Vec<&str> = consumer.feeds.iter().map(|(_, it)| *it).collect();
-                self.oracle.assert_nothing_for(&filters, now);
+        for consumer in self.consumers.iter().filter(|it| it.is_attached) {
+            let unsettled = consumer.unsettled.values().map(|(message, _)| *message);
+            let taken: Vec<usize> = unsettled.chain(consumer.held.values().copied()).collect();
+            if consumer.credit as usize <= taken.len() {
+                continue;
+            }
+            for queue in QUEUES {
+                let of_queue = taken.iter().filter(|it| messages[**it].queue == queue);
+                let most = self.oracle.terms.prefetch.unwrap_or(u32::MAX);
+                if of_queue.count() < most as usize {
+                    let filters = consumer.feeds.iter().map(|(_, it)| *it);
+                    let filters: Vec<&str> = filters.filter(|it| it.contains(queue)).collect();
+                    self.oracle.assert_nothing_for(&filters, now);
+                }
             }
         }
     }
