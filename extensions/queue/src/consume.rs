@@ -4,7 +4,7 @@ use nexum_extension_api::{ConsumerId, ErrorCode, FeedId, Input, Output, Refusal,
 use nexum_types::{QoS, Time};
 
 use crate::filter::Filter;
-use crate::member::{Feed, MemberFeed, Slot};
+use crate::member::{Consumer, Feed, MemberFeed, Slot};
 use crate::queues::Queues;
 use crate::refusals;
 use crate::settle::Ending;
@@ -149,7 +149,7 @@ impl Queues {
                 given_back.push(flight.slot);
             }
         }
-        let is_empty = |state: &crate::member::Consumer| state.flights.is_empty();
+        let is_empty = |state: &Consumer| state.flights.is_empty();
         if self.consumers.get(&consumer).is_some_and(is_empty) {
             self.consumers.remove(&consumer);
         }

@@ -14,6 +14,7 @@ use crate::queue_options::{QueueOptions, number, object, unknown_key};
 use crate::queues::{Pending, Queues};
 use crate::record::Key;
 use crate::refusals;
+use crate::waiter::Waiter;
 
 const OPERATIONS: &str = "create, alter, delete, info, peek, purge, pause, resume, dlq.peek, \
                           dlq.redrive, dlq.delete and dlq.purge";
@@ -355,7 +356,7 @@ impl Queues {
             payload,
             properties: Vec::new(),
         };
-        self.answer(crate::waiter::Waiter::Command(command.id), Ok(reply));
+        self.answer(Waiter::Command(command.id), Ok(reply));
     }
 }
 

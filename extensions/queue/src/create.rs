@@ -123,7 +123,15 @@ impl Queues {
                         self.put_out(Output::Refuse { feed, refusal });
                     }
                     // Nothing else waits for a queue.
-                    _ => {}
+                    Input::Start { .. }
+                    | Input::Captured(_)
+                    | Input::Attach { .. }
+                    | Input::Unsubscribe(_)
+                    | Input::Detach { .. }
+                    | Input::Settled { .. }
+                    | Input::Written { .. }
+                    | Input::Read { .. }
+                    | Input::Published { .. } => {}
                 }
             }
             return;
@@ -257,6 +265,12 @@ impl Queues {
                 }
                 continue;
             };
+            if self
+                .queue(slot)
+                .is_some_and(|queue| queue.options == options)
+            {
+                continue;
+            }
             if let Err(refusal) = self.change_options(slot, options.clone()) {
                 let text = format!("the queue '{name}' keeps its order: {}", refusal.reason);
                 self.event(Severity::Warn, text);

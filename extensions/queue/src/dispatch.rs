@@ -13,7 +13,7 @@ use nexum_types::Time;
 use crate::entry::{Entry, Marks, State};
 use crate::filter::Form;
 use crate::line::{Rank, Standing};
-use crate::member::{Flight, Slot};
+use crate::member::{Flight, Member, MemberFeed, Slot};
 use crate::queue::Queue;
 use crate::queues::{Queues, Timer};
 
@@ -137,7 +137,7 @@ impl Queues {
             return;
         };
         // Its feeds take turns.
-        let is_chosen = |feed: &crate::member::MemberFeed| feed.selector == choice.selector;
+        let is_chosen = |feed: &MemberFeed| feed.selector == choice.selector;
         let Some(at) = member.feeds.iter().position(is_chosen) else {
             return;
         };
@@ -220,7 +220,7 @@ impl Queues {
         else {
             return;
         };
-        let is_awake = |member: &crate::member::Member| !member.is_asleep;
+        let is_awake = |member: &Member| !member.is_asleep;
         if queue.members.get(&consumer).is_some_and(is_awake)
             && let Some(state) = self.consumers.get_mut(&consumer)
         {

@@ -15,6 +15,7 @@ use crate::queues::{Pending, Queues, Timer};
 use crate::record::Key;
 use crate::refusals;
 use crate::settle::Ending;
+use crate::waiter::Waiter;
 
 /// The longest time a lease is extended by.
 const LONGEST_EXTENSION: Duration = Duration::from_secs(7 * 86_400);
@@ -162,10 +163,7 @@ impl Queues {
             Holder::Settled => return Err(conflict("the lease is settled already")),
         }
         // Nothing of it is stored: after a restart no lease runs.
-        self.answer(
-            crate::waiter::Waiter::Command(command.id),
-            Ok(Reply::default()),
-        );
+        self.answer(Waiter::Command(command.id), Ok(Reply::default()));
         Ok(())
     }
 

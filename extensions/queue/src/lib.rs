@@ -43,6 +43,7 @@
 //!   given to somebody else; `$extend` is not stored, and keeps others away in memory alone.
 //! - `$queue/_/$cancel/<id>` cancels what was pushed with a delay and that id, in any queue; a push
 //!   that is not acknowledged yet is not found.
+//! - `pause` holds dead letters back, too.
 //! - Payloads beyond [`Settings::memory_bytes`] are only in the store, and read back in batches
 //!   before it is their turn.
 

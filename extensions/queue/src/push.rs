@@ -7,10 +7,10 @@ use nexum_extension_api::{
 };
 use nexum_types::{MAX_TOPIC_BYTES, Message, MessageParts, Time};
 
-use crate::entry::{Entry, Marks, Route, State};
+use crate::entry::{Entry, Marks, Reason, Route, State};
 use crate::member::Slot;
-use crate::queue::Known;
-use crate::queue_options::Overflow;
+use crate::queue::{Counts, Known};
+use crate::queue_options::{Overflow, QueueOptions};
 use crate::queues::{Pending, Queues, Timer};
 use crate::record::{IdentifierRecord, Key, MessageRecord};
 use crate::refusals;
@@ -48,6 +48,9 @@ struct Push<'a> {
 
 /// Room for `$queue/<name>/` before the levels.
 const LONGEST_LEVELS: usize = MAX_TOPIC_BYTES - 80;
+
+/// Their length is stored in two bytes.
+const LONGEST_TEXT: usize = u16::MAX as usize;
 
 impl Queues {
     pub(crate) fn push_command(&mut self, command: Command, now: Time) {
@@ -103,6 +106,14 @@ impl Queues {
         } = push;
         if levels.is_some_and(|levels| levels.len() > LONGEST_LEVELS) {
             return self.answer(waiter, Err(refusals::topic_too_long()));
+        }
+        let texts = [options.id.as_deref(), options.key.as_deref()];
+        if texts
+            .into_iter()
+            .flatten()
+            .any(|it| it.len() > LONGEST_TEXT)
+        {
+            return self.answer(waiter, Err(refusals::text_too_long()));
         }
         let message = match options.time_to_live {
             Some(time_to_live) => with_expiry(&message, now + time_to_live),
@@ -246,8 +257,7 @@ impl Queues {
         {
             match queue.options.overflow {
                 Overflow::DeadLetter => {
-                    let reason = crate::entry::Reason::Overflow;
-                    self.bury(slot, oldest, reason, now, &mut changes);
+                    self.bury(slot, oldest, Reason::Overflow, now, &mut changes);
                 }
                 Overflow::DropOldest | Overflow::Reject => {
                     self.discard(slot, oldest, &mut changes);
@@ -344,11 +354,7 @@ impl Queues {
 }
 
 /// Whether a message of that size may come in, and whether another has to go for it.
-fn admit(
-    counts: crate::queue::Counts,
-    options: &crate::queue_options::QueueOptions,
-    size: u64,
-) -> Result<bool, Refusal> {
+fn admit(counts: Counts, options: &QueueOptions, size: u64) -> Result<bool, Refusal> {
     let bytes = counts.bytes + counts.writing_bytes + size;
     if counts.messages() < options.max_len && bytes <= options.max_bytes {
         return Ok(false);

@@ -171,9 +171,9 @@ impl Queues {
     /// both are written in this order. So after a restart, numbers go on behind all that were used.
     pub(crate) fn next_sequence(&mut self) -> u64 {
         let sequence = self.next_sequence;
-        self.next_sequence += 1;
+        self.next_sequence = sequence.saturating_add(1);
         if sequence >= self.mark {
-            self.mark = sequence + BLOCK;
+            self.mark = sequence.saturating_add(BLOCK);
             let mark = Change::Put(Key::Mark.encode(), encode_mark(self.mark));
             self.note(vec![mark]);
         }

@@ -57,6 +57,13 @@ pub(crate) fn released() -> Refusal {
     )
 }
 
+pub(crate) fn text_too_long() -> Refusal {
+    Refusal::new(
+        ErrorCode::BadOption,
+        "the options 'id' and 'key' take 1 to 1024 bytes",
+    )
+}
+
 pub(crate) fn topic_too_long() -> Refusal {
     Refusal::new(
         ErrorCode::BadAddress,

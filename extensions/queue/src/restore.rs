@@ -17,11 +17,11 @@ impl Queues {
         match key {
             Key::Mark => self.raise_sequence(decode_mark(value)?),
             Key::Queue(id) => {
-                self.raise_sequence(id + 1);
+                self.raise_sequence(id.saturating_add(1));
                 self.restore_queue(id, &QueueRecord::decode(value)?)?;
             }
             Key::Message(queue, sequence) => {
-                self.raise_sequence(sequence + 1);
+                self.raise_sequence(sequence.saturating_add(1));
                 match self.restoring.get(&queue).copied() {
                     Some(slot) => self.restore_message(slot, sequence, value)?,
                     None => self.orphans.push_back(key),
@@ -35,7 +35,7 @@ impl Queues {
                 }
             }
             Key::Identifier(queue, sequence) => {
-                self.raise_sequence(sequence + 1);
+                self.raise_sequence(sequence.saturating_add(1));
                 let record = IdentifierRecord::decode(value)?;
                 match self.restoring.get(&queue).copied() {
                     Some(slot) => self.restore_identifier(slot, sequence, record),

@@ -50,14 +50,14 @@ impl Queues {
         };
         flight.is_settled = true;
         let flight = *flight;
-        let held = flight.is_lease && !flight.is_over && outcome == Outcome::Done;
+        let is_held_lease = flight.is_lease && !flight.is_over;
         if let Some(state) = self.consumers.get_mut(&consumer) {
             state.credit = state.credit.saturating_add(1);
-            state.held_leases += u32::from(flight.is_lease && !flight.is_over);
+            state.held_leases += u32::from(is_held_lease);
         }
         if flight.is_over {
             self.land(delivery);
-        } else if !held {
+        } else if !is_held_lease || outcome != Outcome::Done {
             let ending = match outcome {
                 Outcome::Done => Ending::Done,
                 Outcome::Refused(ReasonCode::QuotaExceeded) => Ending::Busy,

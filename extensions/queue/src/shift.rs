@@ -13,10 +13,8 @@ use crate::record::{Key, Progress};
 impl Queues {
     /// A message comes in.
     pub(crate) fn insert(&mut self, slot: Slot, sequence: u64, entry: Entry) {
-        let expires_at = match &entry.message {
-            Some(message) => message.expires_at(),
-            None => None,
-        };
+        let message = entry.message.as_ref();
+        let expires_at = message.and_then(|message| message.expires_at());
         self.insert_expiring(slot, sequence, entry, expires_at);
     }
 
@@ -165,10 +163,13 @@ impl Queues {
         match state {
             Some(State::Ready { .. } | State::Delayed { .. } | State::Resting { .. }) => {}
             // Whoever has it may yet be done with it, and what is dead stays.
-            Some(State::Leased { .. }) | None => return false,
-            Some(State::Dead { .. } | State::DeadLeased { .. } | State::DeadResting { .. }) => {
-                return false;
-            }
+            Some(
+                State::Leased { .. }
+                | State::Dead { .. }
+                | State::DeadLeased { .. }
+                | State::DeadResting { .. },
+            )
+            | None => return false,
         }
         match queue.options.expired {
             Expired::Drop => self.discard(slot, sequence, changes),

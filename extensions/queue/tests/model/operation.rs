@@ -91,13 +91,14 @@ pub(crate) enum Operation {
 /// The queues there are.
 pub(crate) const QUEUES: [&str; 2] = ["jobs", "more"];
 
-const FILTERS: [&str; 9] = [
+const FILTERS: [&str; 10] = [
     "$queue/jobs",
     "$queue/jobs/#",
     "$queue/jobs/a/+",
     "$queue/jobs/a/#",
     "$queue/jobs/$lease/#",
     "$queue/jobs/$lease/+/+/a/#",
+    "$queue/jobs/$dlq",
     "$queue/more",
     "$queue/more/a/#",
     "$queue/more/$lease/#",

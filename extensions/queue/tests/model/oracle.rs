@@ -14,17 +14,21 @@ pub(crate) enum Place {
     /// It was pushed, and the store has not answered.
     Writing,
     /// It may be delivered from then on.
-    Waits {
-        from: Time,
-        rest: Rest,
-    },
+    Waits { from: Time, rest: Rest },
     /// A consumer has it until then.
     Out {
         consumer: ConsumerId,
         delivery: DeliveryId,
         until: Time,
     },
-    Dead,
+    /// It is a dead letter, and may be delivered as one from then on.
+    Dead { from: Time },
+    /// A consumer has it, as a dead letter.
+    DeadOut {
+        consumer: ConsumerId,
+        delivery: DeliveryId,
+        until: Time,
+    },
     /// Done, cancelled, expired, purged or never stored.
     Gone,
 }
@@ -121,6 +125,7 @@ impl Told {
             "/a/+" => self.levels == Some("a/b"),
             "/a/#" => starts(self.levels),
             "/$lease/+/+/a/#" => starts(self.key()),
+            "/$dlq" => false,
             other => panic!("{other}"),
         }
     }
@@ -134,6 +139,11 @@ impl Oracle {
                 && until <= now
             {
                 self.fail(at, until, Duration::ZERO, now);
+            }
+            if let Place::DeadOut { until, .. } = self.messages[at].place
+                && until <= now
+            {
+                self.messages[at].place = Place::Dead { from: until };
             }
             let told = &mut self.messages[at];
             if matches!(told.place, Place::Waits { .. }) && told.is_expired(now) {
@@ -151,7 +161,7 @@ impl Oracle {
         told.attempts += 1;
         told.passed = when;
         told.place = if max_attempts > 0 && told.attempts >= max_attempts {
-            Place::Dead
+            Place::Dead { from: when }
         } else {
             let rest_kind = if rest.is_zero() {
                 Rest::None
@@ -202,7 +212,10 @@ impl Oracle {
                         Place::Waits { from, .. } => {
                             other < at && (from < now || from == now && is_strict)
                         }
-                        Place::Writing | Place::Dead | Place::Gone => false,
+                        Place::Writing
+                        | Place::Dead { .. }
+                        | Place::DeadOut { .. }
+                        | Place::Gone => false,
                     })
         })
     }
@@ -254,6 +267,44 @@ impl Oracle {
         };
     }
 
+    /// Whether a message is a dead letter that a feed of a filter could have had before now.
+    fn was_dead(&self, at: usize, filter: &str, now: Time) -> bool {
+        let told = &self.messages[at];
+        filter.ends_with("$dlq")
+            && filter.contains(told.queue)
+            && matches!(told.place, Place::Dead { from } if from < now)
+    }
+
+    /// The delivery of a dead letter.
+    pub(crate) fn deliver_dead(
+        &mut self,
+        at: usize,
+        filter: &str,
+        consumer: ConsumerId,
+        delivery: DeliveryId,
+        attempts: u32,
+        now: Time,
+    ) {
+        assert!(!self.terms.is_paused, "the queue is paused");
+        let told = &self.messages[at];
+        let Place::Dead { from } = told.place else {
+            panic!("message {at} is delivered as dead, and is {:?}", told.place);
+        };
+        assert!(from <= now, "dead letter {at} rests until {from:?}");
+        assert!(filter.contains(told.queue), "of this queue");
+        assert_eq!(attempts, told.attempts, "the attempts of message {at}");
+        for other in 0..at {
+            let overtaken = self.was_dead(other, filter, now);
+            assert!(!overtaken, "dead letter {at} overtakes {other}");
+        }
+        self.messages[at].was_given = true;
+        self.messages[at].place = Place::DeadOut {
+            consumer,
+            delivery,
+            until: now + self.terms.visibility,
+        };
+    }
+
     /// Whoever has room and a feed of one of these filters must have everything that is ready.
     pub(crate) fn assert_nothing_for(&self, filters: &[&str], now: Time) {
         if self.terms.is_paused {
@@ -264,6 +315,8 @@ impl Oracle {
             let is_missed = self.was_ready(at, now)
                 && !self.is_kept_back(at, now, true)
                 && filters.iter().any(is_for);
+            let is_missed_dead = filters.iter().any(|it| self.was_dead(at, it, now));
+            assert!(!is_missed_dead, "dead letter {at} is stranded");
             assert!(
                 !is_missed,
                 "message {at} is stranded: {:?}",
@@ -314,7 +367,12 @@ impl Oracle {
         let messages = self.messages.iter().filter(|told| told.queue == queue);
         let places = messages.map(|told| told.place);
         places
-            .filter(|place| !matches!(place, Place::Dead | Place::Gone))
+            .filter(|place| {
+                !matches!(
+                    place,
+                    Place::Dead { .. } | Place::DeadOut { .. } | Place::Gone
+                )
+            })
             .count()
     }
 }

@@ -217,7 +217,9 @@ impl World {
             assert_eq!(self.oracle.queued(queue), 0, "{messages:#?}");
         }
         let dead = self.oracle.messages.iter();
-        let dead = dead.filter(|told| told.place == Place::Dead).count();
+        let dead = dead
+            .filter(|told| matches!(told.place, Place::Dead { .. }))
+            .count();
         // The mark, the queues, and of each dead letter the message and its progress.
         assert_eq!(self.broker.records().len(), 3 + 2 * dead);
         self.restart();
@@ -416,6 +418,19 @@ impl World {
             self.oracle.messages[message].place,
             Place::Out { delivery: present, .. } if present == delivery
         );
+        if let Place::DeadOut {
+            delivery: present, ..
+        } = self.oracle.messages[message].place
+            && present == delivery
+        {
+            if outcome == Outcome::Done {
+                self.done(message);
+            } else {
+                self.oracle.messages[message].place = Place::Dead {
+                    from: now + Duration::from_secs(1),
+                };
+            }
+        }
         if is_present && is_lease && outcome == Outcome::Done {
             self.consumers[consumer].held.insert(delivery, message);
         } else if is_present {
@@ -432,7 +447,7 @@ impl World {
                         rest: Rest::Backoff,
                     };
                 }
-                Answer::Rejected => self.rejected(message),
+                Answer::Rejected => self.rejected(message, now),
             }
         }
         self.broker.settle(id, delivery, outcome);
@@ -444,10 +459,10 @@ impl World {
         told.write();
     }
 
-    fn rejected(&mut self, message: usize) {
+    fn rejected(&mut self, message: usize, now: Time) {
         let told = &mut self.oracle.messages[message];
         told.attempts += 1;
-        told.place = Place::Dead;
+        told.place = Place::Dead { from: now };
         told.write();
     }
 
@@ -466,7 +481,9 @@ impl World {
                 lease.era < self.era && !told.was_given
             }
             Place::Gone => lease.era == self.era && lease.is_done && matches!(verb, Verb::Ack),
-            Place::Waits { .. } | Place::Dead | Place::Writing => false,
+            Place::Waits { .. } | Place::Dead { .. } | Place::DeadOut { .. } | Place::Writing => {
+                false
+            }
         };
         let is_there = told.place != Place::Gone;
         let receipt = lease.receipt.clone();
@@ -490,7 +507,7 @@ impl World {
                     self.oracle.fail(message, now, rest, now);
                 }
                 Verb::NackFor(delay) => self.oracle.fail(message, now, seconds(delay), now),
-                Verb::Reject => self.rejected(message),
+                Verb::Reject => self.rejected(message, now),
                 Verb::Extend(time) => match &mut self.oracle.messages[message].place {
                     Place::Out { until, .. } => *until = now + seconds(time),
                     place => {
@@ -530,6 +547,11 @@ impl World {
                 {
                     self.oracle.fail(message, now, Duration::ZERO, now);
                 }
+                if let Place::DeadOut { consumer, .. } = self.oracle.messages[message].place
+                    && consumer == id
+                {
+                    self.oracle.messages[message].place = Place::Dead { from: now };
+                }
             }
         }
         self.broker.detach(id, has_ended);
@@ -553,7 +575,7 @@ impl World {
     fn redrive(&mut self) {
         let now = self.now();
         for told in &mut self.oracle.messages {
-            if told.place == Place::Dead {
+            if matches!(told.place, Place::Dead { .. }) {
                 told.attempts = 0;
                 told.place = Place::Waits {
                     from: now,
@@ -677,7 +699,9 @@ impl World {
         let consumer = consumer.expect("a consumer");
         let feed = consumer.feeds.iter().find(|(it, _)| *it == deliver.feed);
         let filter = feed.expect("a feed").1;
-        let attempt = deliver.properties.iter().find(|(it, _)| *it == "q-attempt");
+        let is_dead = filter.ends_with("$dlq");
+        let name = if is_dead { "dlq-attempts" } else { "q-attempt" };
+        let attempt = deliver.properties.iter().find(|(it, _)| *it == name);
         let attempt: u32 = attempt
             .expect("the attempt")
             .1
@@ -697,7 +721,12 @@ impl World {
                 is_done: false,
             });
         }
-        self.oracle.deliver(
+        let deliver_it = match is_dead {
+            true => Oracle::deliver_dead,
+            false => Oracle::deliver,
+        };
+        deliver_it(
+            &mut self.oracle,
             message,
             filter,
             deliver.consumer,

@@ -6,6 +6,7 @@ mod control;
 mod dead_letters;
 mod format;
 mod hostile;
+mod late_read;
 mod lease;
 mod limits;
 mod memory;
