@@ -10,6 +10,9 @@ pub(crate) struct Setup {
     pub(crate) dispatch: &'static str,
     pub(crate) max_attempts: u32,
     pub(crate) max_len: u32,
+    /// Then the store is quick: what is dropped for what is stored late depends on what was
+    /// delivered meanwhile.
+    pub(crate) drops_oldest: bool,
     pub(crate) memory_bytes: usize,
 }
 
@@ -110,15 +113,16 @@ impl Setup {
             prop::sample::select(vec!["fifo", "key", "prio"]),
             prop::sample::select(vec!["least_loaded", "round_robin"]),
             1..5_u32,
-            prop::sample::select(vec![8, 1000]),
+            prop::sample::select(vec![(1000, false), (8, false), (5, true)]),
             prop::sample::select(vec![0, 600, 1 << 20]),
         )
             .prop_map(
-                |(order, dispatch, max_attempts, max_len, memory_bytes)| Setup {
+                |(order, dispatch, max_attempts, (max_len, drops_oldest), memory_bytes)| Setup {
                     order,
                     dispatch,
                     max_attempts,
                     max_len,
+                    drops_oldest,
                     memory_bytes,
                 },
             )

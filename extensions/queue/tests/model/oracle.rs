@@ -363,6 +363,14 @@ impl Oracle {
         self.messages.iter().rposition(is_known)
     }
 
+    /// The oldest message of a queue that nobody has and that does not rest.
+    pub(crate) fn oldest_ready(&self, queue: &str, now: Time) -> Option<usize> {
+        let is_ready = |told: &Told| {
+            told.queue == queue && matches!(told.place, Place::Waits { from, .. } if from <= now)
+        };
+        self.messages.iter().position(is_ready)
+    }
+
     pub(crate) fn queued(&self, queue: &str) -> usize {
         let messages = self.messages.iter().filter(|told| told.queue == queue);
         let places = messages.map(|told| told.place);

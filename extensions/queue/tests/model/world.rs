@@ -20,6 +20,7 @@ pub(crate) struct World {
     oracle: Oracle,
     store: Store,
     max_len: usize,
+    drops_oldest: bool,
     consumers: Vec<Consumer>,
     /// Pushes that were not answered, and the message of each; of a repeat, that of the first.
     unanswered: Vec<(CommandId, usize, bool)>,
@@ -60,6 +61,7 @@ impl World {
             "dispatch": setup.dispatch,
             "max_attempts": setup.max_attempts,
             "max_len": setup.max_len,
+            "overflow": if setup.drops_oldest { "drop_oldest" } else { "reject" },
             "visibility": "5s",
             "dedup_window": "20s",
             "backoff": {"first": "1s", "factor": 2, "jitter": 0},
@@ -85,6 +87,7 @@ impl World {
             },
             store: Store::Quick,
             max_len: setup.max_len as usize,
+            drops_oldest: setup.drops_oldest,
             consumers: Vec::new(),
             unanswered: Vec::new(),
             leases: Vec::new(),
@@ -167,6 +170,7 @@ impl World {
             }
             Operation::Cancel(id) => self.cancel(*id),
             Operation::Restart => self.restart(),
+            Operation::Store(_) if self.drops_oldest => {}
             Operation::Store(store) => {
                 self.store = *store;
                 if *store == Store::Quick {
@@ -267,7 +271,16 @@ impl World {
             None => format!("$queue/{queue}"),
         };
         let known = id.and_then(|id| self.oracle.known(queue, id, now));
-        let is_full = self.oracle.queued(queue) >= self.max_len;
+        let mut is_full = self.oracle.queued(queue) >= self.max_len;
+        // A redrive may have left more than one too many.
+        while self.drops_oldest
+            && known.is_none()
+            && self.oracle.queued(queue) >= self.max_len
+            && let Some(oldest) = self.oracle.oldest_ready(queue, now)
+        {
+            is_full = false;
+            self.done(oldest);
+        }
         let number = self.oracle.messages.len();
         if known.is_none() && !is_full {
             let rest = if delay.is_zero() {
