@@ -1,6 +1,7 @@
 //! Whatever happens to a queue, against a naive one that is told what happened and says what may
 //! not have: see [`oracle`].
 
+mod action;
 mod operation;
 mod oracle;
 mod world;

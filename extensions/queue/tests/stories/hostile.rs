@@ -2,8 +2,11 @@
 
 use nexum_extension_api::driver::Store;
 use nexum_extension_api::{
-    ConsumerId, DeliveryId, FeedId, Input, Outcome, PublicationId, ReadId, Unsubscribe, WriteId,
+    Address, ConsumerId, DeliveryId, FeedId, Input, Outcome, PublicationId, ReadId, Subscribe,
+    Unsubscribe, WriteId,
 };
+
+use nexum_types::QoS;
 
 use crate::common::*;
 
@@ -117,4 +120,22 @@ fn a_full_store_keeps_what_has_happened_in_order() {
     let again = one(&mut broker, consumer);
     assert_eq!(payload(&again), "b");
     assert_eq!(property(&again, "q-attempt").as_deref(), Some("2"));
+}
+
+#[test]
+fn a_subscription_takes_no_options_and_joins_the_one_set_whatever_its_share() {
+    let mut broker = jobs("");
+    let consumer = broker.attach(1);
+    let refused = Input::Subscribe(Subscribe {
+        feed: FeedId { shard: 9, key: 1 },
+        consumer,
+        address: Address::parse("$queue/jobs").expect("an address"),
+        maximum_qos: QoS::AtLeastOnce,
+        share_name: Some("group".into()),
+        options: Some(Box::new(options(&[("from", "earliest")]))),
+    });
+    broker.feed(refused);
+    push(&mut broker, "$queue/jobs", "a");
+    assert!(broker.deliveries(consumer).is_empty());
+    assert_eq!(info(&mut broker, "consumers"), 0);
 }
