@@ -1,7 +1,8 @@
 //! What a topic under a claimed word means: `<word>/<name>[/<level>…][/<$verb>[/<argument>…]]`.
 
 use std::fmt;
-use std::ops::Range;
+
+use nexum_types::MAX_TOPIC_BYTES;
 
 /// The longest name, in bytes.
 const LONGEST_NAME: usize = 64;
@@ -58,12 +59,15 @@ pub fn check_name(name: &str) -> Result<(), NameError> {
 pub enum AddressError {
     /// What should be a name is none.
     Name(NameError),
+    /// It is longer than a topic may be.
+    TooLong,
 }
 
 impl fmt::Display for AddressError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             AddressError::Name(error) => error.fmt(f),
+            AddressError::TooLong => f.write_str("it is longer than a topic may be"),
         }
     }
 }
@@ -86,44 +90,69 @@ impl std::error::Error for AddressError {}
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Address {
     text: Box<str>,
-    word: usize,
-    name: Range<usize>,
-    levels: Range<usize>,
-    verb: Option<Range<usize>>,
-    arguments: Range<usize>,
+    /// Where the word ends.
+    word: u16,
+    name: Part,
+    levels: Part,
+    /// Empty if there is none: a verb has its `$`.
+    verb: Part,
+    arguments: Part,
+}
+
+/// From here to there; a topic has at most 65,535 bytes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Part {
+    from: u16,
+    to: u16,
+}
+
+impl Part {
+    fn new(from: usize, to: usize) -> Part {
+        Part {
+            from: from as u16,
+            to: to as u16,
+        }
+    }
+
+    fn of(self, text: &str) -> &str {
+        &text[usize::from(self.from)..usize::from(self.to)]
+    }
 }
 
 impl Address {
     /// Takes a topic apart that begins with a word.
     ///
     /// # Errors
-    /// There is no name, or it is none.
+    /// It is longer than a topic may be, there is no name, or it is none.
     pub fn parse(text: &str) -> Result<Address, AddressError> {
-        let word = text.find('/').unwrap_or(text.len());
-        let begin = (word + 1).min(text.len());
-        let name = begin..level_end(text, begin);
-        check_name(&text[name.clone()]).map_err(AddressError::Name)?;
-        let mut levels = text.len()..text.len();
-        let mut verb = None;
-        let mut arguments = levels.clone();
-        let mut at = name.end;
-        let first = at + 1;
+        if text.len() > MAX_TOPIC_BYTES {
+            return Err(AddressError::TooLong);
+        }
+        let whole = text.len();
+        let word = text.find('/').unwrap_or(whole);
+        let begin = (word + 1).min(whole);
+        let end = level_end(text, begin);
+        check_name(&text[begin..end]).map_err(AddressError::Name)?;
+        let name = Part::new(begin, end);
+        let nothing = Part::new(whole, whole);
+        let (mut levels, mut verb, mut arguments) = (nothing, nothing, nothing);
+        let mut at = end;
         // A level that starts with `$` after the name is a verb.
-        while at < text.len() {
-            let level = at + 1..level_end(text, at + 1);
-            if text[level.clone()].starts_with('$') {
-                arguments = (level.end + 1).min(text.len())..text.len();
-                verb = Some(level);
+        while at < whole {
+            let (from, to) = (at + 1, level_end(text, at + 1));
+            if text[from..to].starts_with('$') {
+                verb = Part::new(from, to);
+                arguments = Part::new((to + 1).min(whole), whole);
                 break;
             }
-            at = level.end;
+            at = to;
         }
-        if at > name.end {
-            levels = first..at;
+        if at > end {
+            levels = Part::new(end + 1, at);
         }
         Ok(Address {
             text: Box::from(text),
-            word,
+            word: word as u16,
             name,
             levels,
             verb,
@@ -140,38 +169,39 @@ impl Address {
     /// The claimed word, with its `$`.
     #[must_use]
     pub fn word(&self) -> &str {
-        &self.text[..self.word]
+        &self.text[..usize::from(self.word)]
     }
 
     /// The name behind it.
     #[must_use]
     pub fn name(&self) -> &str {
-        &self.text[self.name.clone()]
+        self.name.of(&self.text)
     }
 
     /// What is between name and verb, without slashes at its ends; empty if there is nothing.
     #[must_use]
     pub fn levels(&self) -> &str {
-        &self.text[self.levels.clone()]
+        self.levels.of(&self.text)
     }
 
     /// Whether there are levels: an empty one is one, too.
     #[must_use]
     pub fn has_levels(&self) -> bool {
-        self.levels.start < self.text.len()
-            || self.text.len() > self.name.end && self.verb.is_none()
+        let whole = self.text.len();
+        usize::from(self.levels.from) < whole
+            || whole > usize::from(self.name.to) && self.verb().is_none()
     }
 
     /// The verb, with its `$`.
     #[must_use]
     pub fn verb(&self) -> Option<&str> {
-        self.verb.clone().map(|verb| &self.text[verb])
+        Some(self.verb.of(&self.text)).filter(|verb| !verb.is_empty())
     }
 
     /// What follows the verb.
     #[must_use]
     pub fn arguments(&self) -> &str {
-        &self.text[self.arguments.clone()]
+        self.arguments.of(&self.text)
     }
 }
 
@@ -247,6 +277,7 @@ mod tests {
         let error = |text: &str| match Address::parse(text) {
             Ok(address) => panic!("{address:?}"),
             Err(AddressError::Name(error)) => error,
+            Err(AddressError::TooLong) => panic!("{text} is too long"),
         };
         assert_eq!(error("$queue"), NameError::Empty);
         assert_eq!(error("$queue/"), NameError::Empty);

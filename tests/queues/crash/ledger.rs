@@ -94,9 +94,8 @@ impl Ledger {
     }
 
     fn with(&self, name: &str, change: impl FnOnce(&mut Fate)) {
-        match self.book().messages.get_mut(name) {
-            Some(fate) => return change(fate),
-            None => {}
+        if let Some(fate) = self.book().messages.get_mut(name) {
+            return change(fate);
         }
         self.breach(format!("{name:?} was pushed by nobody"));
     }

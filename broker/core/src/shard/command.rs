@@ -839,9 +839,8 @@ pub(super) fn nobody_serves(word: &str) -> Refusal {
 pub(super) fn of_address(error: &AddressError) -> Refusal {
     let code = match error {
         AddressError::Name(NameError::Wildcard) => ErrorCode::WildcardInName,
-        AddressError::Name(NameError::Empty | NameError::TooLong | NameError::Characters) => {
-            ErrorCode::BadAddress
-        }
+        AddressError::Name(NameError::Empty | NameError::TooLong | NameError::Characters)
+        | AddressError::TooLong => ErrorCode::BadAddress,
     };
     Refusal::new(code, error.to_string())
 }

@@ -176,7 +176,7 @@ impl Host {
             tracing::debug!("the priority stays as it is: {error}");
         }
         let seed = self.seed;
-        self.feed(Input::Start { seed });
+        self.feed_all(vec![Input::Start { seed }])?;
         self.finish_turn();
         let mut letters = Vec::new();
         let mut end_by: Option<Instant> = None;
@@ -190,14 +190,11 @@ impl Host {
                 match letter {
                     HostLetter::Batch(batch) => {
                         self.companions.extend(batch.companions);
-                        for input in batch.inputs {
-                            self.feed_guarded(input)?;
-                        }
+                        self.feed_all(batch.inputs)?;
                     }
                     HostLetter::Written(answers) => {
-                        for written in self.writes.answered(answers) {
-                            self.feed_guarded(written)?;
-                        }
+                        let written = self.writes.answered(answers);
+                        self.feed_all(written)?;
                     }
                     // Who does not wait any more has no use for it.
                     HostLetter::Report(to) => drop(to.send(self.extension.gauges())),
@@ -210,14 +207,14 @@ impl Host {
     }
 
     /// A panic in an extension ends it: its state may be half changed.
-    fn feed_guarded(&mut self, input: Input) -> Result<(), String> {
-        guarded(|| self.feed(input))
-    }
-
-    fn feed(&mut self, input: Input) {
+    fn feed_all(&mut self, inputs: Vec<Input>) -> Result<(), String> {
         let now = self.clock.now();
-        self.extension.handle(input, now);
-        self.drain(now);
+        guarded(|| {
+            for input in inputs {
+                self.extension.handle(input, now);
+                self.drain(now);
+            }
+        })
     }
 
     fn drain(&mut self, now: Time) {
