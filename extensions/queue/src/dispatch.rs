@@ -23,6 +23,8 @@ struct Choice {
     rank: Rank,
     standing: Standing,
     selector: u32,
+    /// Somebody else is to have it, if there is anybody.
+    is_avoided: bool,
 }
 
 /// A consumer that is to get a message only if nobody else may.
@@ -66,6 +68,9 @@ impl Queues {
         if queue.is_paused {
             return None;
         }
+        let is_avoided = |rank: Rank, consumer: ConsumerId| {
+            avoided.is_some_and(|it| it.sequence == rank.sequence() && it.consumer == consumer)
+        };
         let mut best: Option<Choice> = None;
         for at in 0..queue.line.selectors.len() {
             let selector = &queue.line.selectors[at];
@@ -93,10 +98,7 @@ impl Queues {
             let Some(mut standing) = standing else {
                 continue;
             };
-            if let Some(avoided) = avoided
-                && avoided.sequence == rank.sequence()
-                && avoided.consumer == standing.consumer
-            {
+            if is_avoided(rank, standing.consumer) {
                 let others = queue.line.selectors[at].crew.iter().skip(1);
                 let consumers = &self.consumers;
                 let has_room = |standing: &&Standing| {
@@ -107,11 +109,12 @@ impl Queues {
             }
             let choice = Choice {
                 rank,
+                is_avoided: is_avoided(rank, standing.consumer),
                 standing,
                 selector: id,
             };
-            let is_better =
-                best.is_none_or(|best| (choice.rank, choice.standing) < (best.rank, best.standing));
+            let order = |it: Choice| (it.rank, it.is_avoided, it.standing);
+            let is_better = best.is_none_or(|best| order(choice) < order(best));
             if is_better {
                 best = Some(choice);
             }

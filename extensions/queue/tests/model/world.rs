@@ -224,6 +224,11 @@ impl World {
             .count();
         // The mark, the queues, and of each dead letter the message and its progress.
         assert_eq!(self.broker.records().len(), 3 + 2 * dead);
+        let gauges = self.broker.extension().gauges();
+        let in_flight = gauges
+            .iter()
+            .find(|it| it.name == "queue_deliveries_in_flight");
+        assert_eq!(in_flight.expect("a gauge").value, 0.0);
         self.restart();
         self.look();
         assert_eq!(self.broker.records().len(), 3 + 2 * dead);

@@ -19,6 +19,7 @@ struct Host {
     reads: Vec<(ReadId, Vec<Box<[u8]>>)>,
     delivered: Vec<String>,
     commands: u64,
+    now: Time,
 }
 
 impl Host {
@@ -35,13 +36,14 @@ impl Host {
             reads: Vec::new(),
             delivered: Vec::new(),
             commands: 0,
+            now: NOW,
         };
         host.feed(Input::Start { seed: 1 });
         host
     }
 
     fn feed(&mut self, input: Input) {
-        self.queues.handle(input, NOW);
+        self.queues.handle(input, self.now);
         while let Some(output) = self.queues.poll_output() {
             match output {
                 Output::Write(write) => {
@@ -52,7 +54,8 @@ impl Host {
                     }
                     let write = write.write;
                     let refused = None;
-                    self.queues.handle(Input::Written { write, refused }, NOW);
+                    self.queues
+                        .handle(Input::Written { write, refused }, self.now);
                 }
                 Output::Read { read, keys } => self.reads.push((read, keys)),
                 Output::Deliver(deliver) => {
@@ -179,4 +182,21 @@ fn nothing_is_read_twice_at_a_time() {
         host.read(true);
     }
     assert_eq!(host.delivered.len(), 300, "as many as there is credit");
+}
+
+#[test]
+fn what_has_expired_is_not_delivered_though_nobody_said_that_it_was_time() {
+    let mut host = Host::new("");
+    let options = Options {
+        time_to_live: Some(std::time::Duration::from_secs(1)),
+        ..Options::default()
+    };
+    host.command("$queue/jobs", "a", options);
+    host.push("b", 0);
+    host.now = NOW + std::time::Duration::from_secs(2);
+    host.consume(10);
+    while !host.reads.is_empty() {
+        host.read(true);
+    }
+    assert_eq!(host.delivered, ["b"]);
 }

@@ -307,3 +307,27 @@ fn a_consumer_with_several_feeds_of_a_queue_may_be_lost() {
     let consumer = worker(&mut broker, "$queue/jobs", 1);
     assert_eq!(payload(&one(&mut broker, consumer)), "a");
 }
+
+#[test]
+fn whoever_let_a_delivery_lapse_is_the_last_to_get_it_again() {
+    for filter in ["$queue/jobs/x", "$queue/jobs/#"] {
+        let mut broker = jobs("");
+        let slow = worker(&mut broker, filter, 100);
+        push(&mut broker, "$queue/jobs/x", "a");
+        broker.wait(seconds(10));
+        let other = worker(&mut broker, "$queue/jobs/#", 100);
+        for _ in 0..9 {
+            push(&mut broker, "$queue/jobs/y", "b");
+        }
+        for mut had in [broker.deliveries(slow), broker.deliveries(other)] {
+            // One that lapsed counts, so the slow one has no more to do than the other.
+            had.retain(|it| it.consumer == slow && payload(it) == "b");
+            for delivery in had {
+                broker.settle(slow, delivery.delivery, Outcome::Done);
+            }
+        }
+        broker.wait(seconds(20));
+        assert_eq!(payloads(&broker.deliveries(other)), ["a"], "{filter}");
+        assert!(broker.deliveries(slow).is_empty());
+    }
+}
