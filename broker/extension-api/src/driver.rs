@@ -271,6 +271,7 @@ impl<E: Extension> Driver<E> {
             consumer,
             credit,
             client_id: Arc::from(format!("consumer-{}", consumer.key)),
+            takes_properties: true,
         });
     }
 

@@ -35,6 +35,8 @@ pub enum Input {
         credit: u32,
         /// Its Client Identifier.
         client_id: Arc<str>,
+        /// It speaks MQTT 5, so that what stands beside a message reaches it.
+        takes_properties: bool,
     },
     /// A consumer wants a feed: answered by [`Output::Grant`](crate::Output::Grant) or
     /// [`Output::Refuse`](crate::Output::Refuse).

@@ -10,9 +10,16 @@ use crate::refusals;
 use crate::settle::Ending;
 
 impl Queues {
-    pub(crate) fn attach(&mut self, consumer: ConsumerId, credit: u32, now: Time) {
+    pub(crate) fn attach(
+        &mut self,
+        consumer: ConsumerId,
+        credit: u32,
+        takes_properties: bool,
+        now: Time,
+    ) {
         let state = self.consumers.entry(consumer).or_default();
         state.is_attached = true;
+        state.takes_properties = takes_properties;
         state.credit = credit;
         self.wake(consumer, now);
     }

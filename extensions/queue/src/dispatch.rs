@@ -126,6 +126,10 @@ impl Queues {
         let sequence = choice.rank.sequence();
         let consumer = choice.standing.consumer;
         let delivery = self.next_delivery;
+        let takes_properties = self
+            .consumers
+            .get(&consumer)
+            .is_some_and(|consumer| consumer.takes_properties);
         let Some(queue) = self
             .slots
             .get_mut(slot as usize)
@@ -169,24 +173,31 @@ impl Queues {
             consumer,
             delivery: DeliveryId(delivery),
             topic: topic_of(queue, feed.form, sequence, delivery, entry),
-            properties: properties_of(queue, sequence, entry),
+            properties: match takes_properties {
+                true => properties_of(queue, sequence, entry),
+                false => Vec::new(),
+            },
             message,
             retain: false,
         };
         let lapses = now + visibility;
+        let has_timer = !self.lapses.add(visibility, lapses, delivery);
+        if has_timer {
+            self.timers.insert((lapses, Timer::Lapse(delivery)));
+        }
         let flight = Flight {
             slot,
             sequence,
             consumer,
             is_lease: feed.form == Form::Lease,
             lapses,
+            has_timer,
             is_over: false,
             is_settled: false,
             is_orphan: false,
         };
         self.next_delivery = self.next_delivery.wrapping_add(1);
         self.flights.insert(delivery, flight);
-        self.timers.insert((lapses, Timer::Lapse(delivery)));
         if let Some(state) = self.consumers.get_mut(&consumer) {
             state.credit = state.credit.saturating_sub(1);
             state.flights.insert(delivery);

@@ -150,7 +150,9 @@ impl Queues {
             Holder::Present => {
                 if let Some(flight) = self.flights.get_mut(&receipt.delivery) {
                     let timer = Timer::Lapse(receipt.delivery);
-                    self.timers.remove(&(flight.lapses, timer));
+                    if std::mem::replace(&mut flight.has_timer, true) {
+                        self.timers.remove(&(flight.lapses, timer));
+                    }
                     flight.lapses = now + span;
                     self.timers.insert((flight.lapses, timer));
                 }

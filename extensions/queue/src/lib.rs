@@ -57,6 +57,7 @@ mod dispatch;
 mod entry;
 mod filter;
 mod inspect;
+mod lapses;
 mod lease;
 mod line;
 mod member;

@@ -16,6 +16,8 @@ pub(crate) type Slot = u32;
 pub(crate) struct Consumer {
     /// It is connected; otherwise only its deliveries are left.
     pub(crate) is_attached: bool,
+    /// It can be told what stands beside a message.
+    pub(crate) takes_properties: bool,
     /// Deliveries it may be sent.
     pub(crate) credit: u32,
     /// Leases that it acknowledged to the broker and has not settled: each takes credit, too.
@@ -71,6 +73,8 @@ pub(crate) struct Flight {
     pub(crate) is_lease: bool,
     /// When somebody else gets what was delivered.
     pub(crate) lapses: Time,
+    /// It has a timer of its own for that.
+    pub(crate) has_timer: bool,
     /// What was delivered is not this consumer's any more.
     pub(crate) is_over: bool,
     /// The consumer has its credit back.

@@ -12,6 +12,7 @@ use nexum_extension_api::{
 use nexum_types::Time;
 
 use crate::create::Forming;
+use crate::lapses::Lapses;
 use crate::member::{Consumer, Feed, Flight, Slot};
 use crate::push::PendingPush;
 use crate::queue::Queue;
@@ -44,6 +45,7 @@ pub struct Queues {
     pub(crate) pending: NumberMap<u64, Pending>,
     pub(crate) reads: NumberMap<u64, PendingRead>,
     pub(crate) timers: BTreeSet<(Time, Timer)>,
+    pub(crate) lapses: Lapses,
     pub(crate) captures: BTreeMap<u64, Slot>,
     /// Messages with an `id` whose delay is not over, for who cancels one.
     pub(crate) cancellable: BTreeSet<(Arc<str>, u64, Slot)>,
@@ -123,6 +125,7 @@ impl Queues {
             pending: NumberMap::default(),
             reads: NumberMap::default(),
             timers: BTreeSet::new(),
+            lapses: Lapses::default(),
             captures: BTreeMap::new(),
             cancellable: BTreeSet::new(),
             held_bytes: 0,
@@ -291,8 +294,11 @@ impl Extension for Queues {
             Input::Command(command) => self.command(command, now),
             Input::Captured(captured) => self.captured(captured, now),
             Input::Attach {
-                consumer, credit, ..
-            } => self.attach(consumer, credit, now),
+                consumer,
+                credit,
+                takes_properties,
+                ..
+            } => self.attach(consumer, credit, takes_properties, now),
             Input::Subscribe(subscribe) => self.subscribe(subscribe, now),
             Input::Unsubscribe(unsubscribe) => self.unsubscribe(unsubscribe.feed),
             Input::Detach {
@@ -319,7 +325,8 @@ impl Extension for Queues {
     }
 
     fn poll_timeout(&self) -> Option<Time> {
-        self.timers.first().map(|(at, _)| *at)
+        let timer = self.timers.first().map(|(at, _)| *at);
+        timer.into_iter().chain(self.lapses.first()).min()
     }
 
     fn handle_timeout(&mut self, now: Time) {
@@ -328,6 +335,12 @@ impl Extension for Queues {
         {
             self.timers.pop_first();
             self.handle_timer(timer, now);
+        }
+        while let Some((at, delivery)) = self.lapses.pop_due(now) {
+            let flight = self.flights.get(&delivery);
+            if flight.is_some_and(|it| !it.is_over && !it.has_timer && it.lapses == at) {
+                self.lapse(delivery, now);
+            }
         }
     }
 

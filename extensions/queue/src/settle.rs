@@ -73,6 +73,11 @@ impl Queues {
             self.spill(flight.slot, flight.sequence);
         }
         self.wake(consumer, now);
+        let flights = &self.flights;
+        self.lapses.trim(flights.len(), |at, delivery| {
+            let flight = flights.get(&delivery);
+            flight.is_some_and(|it| !it.is_over && !it.has_timer && it.lapses == at)
+        });
     }
 
     /// A delivery takes too long: what was delivered goes to somebody else, if there is anybody.
@@ -102,7 +107,9 @@ impl Queues {
         }
         flight.is_over = true;
         let flight = *flight;
-        self.timers.remove(&(flight.lapses, Timer::Lapse(delivery)));
+        if flight.has_timer {
+            self.timers.remove(&(flight.lapses, Timer::Lapse(delivery)));
+        }
         if flight.is_lease
             && flight.is_settled
             && !flight.is_orphan

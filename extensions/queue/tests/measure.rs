@@ -128,6 +128,7 @@ impl Bench {
             consumer: CONSUMER,
             credit: 100,
             client_id: Arc::from("worker"),
+            takes_properties: false,
         });
         self.feed(Input::Subscribe(Subscribe {
             feed: FeedId { shard: 0, key: 1 },

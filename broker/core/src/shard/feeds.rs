@@ -125,6 +125,9 @@ impl Shard {
     fn attach(&mut self, session: u32, extension: ExtensionId) {
         let consumer = self.consumer_id(self.session_key(session));
         let state = &mut self.sessions[session as usize];
+        let takes_properties = state
+            .connection
+            .is_some_and(|key| self.connections[key.index as usize].version == ProtocolVersion::V5);
         let bit = 1_u64 << extension.0;
         if state.attached & bit != 0 {
             return;
@@ -135,6 +138,7 @@ impl Shard {
             consumer,
             credit: u32::from(state.prefetch),
             client_id: state.client_id.shared(),
+            takes_properties,
         };
         self.tell_extension(extension, attach);
     }

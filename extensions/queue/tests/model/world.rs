@@ -227,7 +227,7 @@ impl World {
         let gauges = self.broker.extension().gauges();
         let in_flight = gauges
             .iter()
-            .find(|it| it.name == "queue_deliveries_in_flight");
+            .find(|it| it.name == "nexum_queues_deliveries");
         assert_eq!(in_flight.expect("a gauge").value, 0.0);
         self.restart();
         self.look();

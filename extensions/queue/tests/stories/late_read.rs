@@ -102,6 +102,7 @@ impl Host {
             consumer,
             credit,
             client_id: Arc::from("worker"),
+            takes_properties: true,
         });
         self.feed(Input::Subscribe(Subscribe {
             feed: FeedId { shard: 0, key: 1 },
