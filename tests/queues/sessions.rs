@@ -2,9 +2,12 @@
 
 use std::time::{Duration, Instant};
 
-use nexum_harness::{Broker, Connect, Disconnect, Peer, Property, Version, puback, reason};
+use nexum_harness::{
+    Broker, Connect, Disconnect, Packet, Peer, Property, Received, Subscribe, Version, puback,
+    reason,
+};
 
-use crate::scene::{Scene, answer, attempt, next, take, unsubscribe};
+use crate::scene::{PATIENCE, Scene, answer, attempt, builder, next, take, unsubscribe};
 
 /// A consumer with a session that outlives its connection, and has taken `x`.
 #[track_caller]
@@ -211,5 +214,33 @@ fn present_consumer_of_a_deleted_queue_subscribes_again() {
         worker.subscribe("$queue/jobs", 1);
         assert_eq!(take(&mut worker, 1), ["x"]);
         scene.wait_until_done();
+    }
+}
+
+/// The session is taken over while its SUBSCRIBE waits for the queue to be created: it holds or it
+/// does not, and nothing is stuck at a subscription that is none.
+#[test]
+fn taken_over_before_suback() {
+    for version in Version::ALL {
+        let mut scene = Scene::on(builder().set("queue.auto_create", true));
+        for number in 0..20 {
+            let queue = format!("$queue/early-{number}");
+            let connect = Connect::new(version, &format!("hasty {number}")).persistent();
+            let mut first = scene.broker.connect(connect.clone());
+            first.send(Subscribe::new(1).filter(&queue, 1));
+            let mut second = scene.broker.connect(connect.resume());
+            scene.push(&queue, "x");
+            let mut worker = scene.worker(version, "worker", &queue);
+            let deadline = Instant::now() + PATIENCE;
+            let mut is_here = false;
+            while !is_here {
+                assert!(Instant::now() < deadline, "it is stuck, in round {number}");
+                for peer in [&mut second, &mut worker] {
+                    let received = peer.recv_within(Duration::from_millis(5));
+                    is_here |= matches!(received, Received::Packet(Packet::Publish(_)));
+                }
+            }
+            worker.disconnect();
+        }
     }
 }

@@ -311,11 +311,21 @@ impl Shard {
         }
         state.arrivals.clear();
         state.gated_arrivals.clear();
-        for terms in state.feeds.values_mut() {
+        let mut unanswered: Vec<Arc<str>> = Vec::new();
+        for (filter, terms) in &mut state.feeds {
             if let Some(feed) = terms.key.take() {
                 self.feeds.remove(feed);
             }
+            if !terms.confirmed {
+                unanswered.push(Arc::clone(filter));
+            }
         }
+        // SUBACK did not come, and nothing would be sent on them.
+        for filter in unanswered {
+            self.sessions[session as usize].feeds.remove(&filter);
+            self.unreserve(session, &filter);
+        }
+        let state = &mut self.sessions[session as usize];
         let exchanges = state.inflight.extract(|exchange| exchange.feed.is_some());
         for (packet, mut exchange) in exchanges {
             let state = &mut self.sessions[session as usize];
