@@ -6,6 +6,7 @@
 //! options, `$delayed`, `$exclusive`, and what is refused. What becomes of a queue when the broker
 //! is killed is shown in [`crash`].
 
+mod backlog;
 mod bad_input;
 mod commands;
 mod consume;
