@@ -49,7 +49,7 @@ fn purge_leaves_what_a_consumer_has() {
     assert_eq!(purged, json!({ "purged": 3 }));
     assert_eq!(scene.info()["leased"], 1);
     worker.send(nexum_harness::puback(delivery.packet_identifier));
-    scene.wait_until_done();
+    scene.wait_until_stored();
     scene.restart();
     assert_eq!(scene.info()["bytes"], 0);
 }
@@ -280,6 +280,31 @@ fn response_topic_of_a_lease_command() {
     let code = ask(&mut peer, "$queue/jobs/$ctl/info");
     assert_eq!(code.as_deref(), Some("ok"));
     peer.expect_ping();
+}
+
+/// What is wrong with the address of a request, or with its options, is answered there, too.
+#[test]
+fn response_topic_of_a_request_that_is_none() {
+    let scene = Scene::start();
+    let mut peer = scene.worker(Version::V5, "asking", "my/answers");
+    for (topic, code) in [
+        ("$queue/../$ctl/info", "bad_address"),
+        ("$queue/jobs/$nonsense", "bad_address"),
+        ("$opt/prio=x/$queue/jobs/$ctl/info", "bad_option"),
+        ("$opt/prio=1/$queue/jobs/$ctl/info", "bad_option"),
+        ("$delayed/$cancel/nothing", "not_found"),
+    ] {
+        for qos in 0..2 {
+            let publish = Publish::new(topic, "").qos(qos, 7);
+            peer.send(publish.property(Property::response_topic("my/answers")));
+            if qos > 0 {
+                assert!(peer.expect_puback(7).reason >= 0x80, "{topic}");
+            }
+            let response = peer.expect_message();
+            assert_eq!(label(&response, "code"), Some(code), "{topic}");
+            assert_eq!(json(&response)["code"], code);
+        }
+    }
 }
 
 /// Only the broker says what is on `$reply`.

@@ -163,6 +163,21 @@ impl<'a> PublishAddress<'a> {
         check_tag(tag).ok().map(|()| tag)
     }
 
+    /// Whether a topic has a verb, whatever may be wrong with it otherwise.
+    pub(crate) fn asks(topic: &str) -> bool {
+        let mut levels = topic.split('/');
+        while let Some(level) = levels.next() {
+            match level {
+                "$req" | "$opt" => drop(levels.next()),
+                "$delayed" if levels.next() == Some("$cancel") => return true,
+                "$delayed" => {}
+                // The name follows, which begins with no `$`.
+                _ => return level.starts_with('$') && levels.skip(1).any(|it| it.starts_with('$')),
+            }
+        }
+        false
+    }
+
     /// Takes the wrappers off a topic.
     pub(crate) fn parse(topic: &'a str) -> Result<PublishAddress<'a>, Refusal> {
         let mut address = PublishAddress {
@@ -415,6 +430,25 @@ mod tests {
             "$opt/,/x",
         ] {
             assert_eq!(code(topic), ErrorCode::BadOption, "{topic}");
+        }
+    }
+
+    #[test]
+    fn verbs_are_seen_whatever_else_is_wrong() {
+        for (topic, asks) in [
+            ("$queue/jobs/$ctl/info", true),
+            ("$queue/../$ctl/info", true),
+            ("$opt/nonsense/$queue/jobs/eu/$ctl/info", true),
+            ("$req/t/$delayed/soon/$q/jobs/$ack/1-1", true),
+            ("$delayed/$cancel/id", true),
+            ("$queue/jobs/eu", false),
+            ("$queue/$ctl", false),
+            ("$delayed/60/$queue/jobs", false),
+            ("plain/$topic/$of/its/own", false),
+            ("$opt", false),
+            ("$delayed", false),
+        ] {
+            assert_eq!(PublishAddress::asks(topic), asks, "{topic}");
         }
     }
 

@@ -144,7 +144,7 @@ impl Shard {
         asker.answer = unwrapped
             .tag
             .map(|tag| Answer::Tag(Box::from(tag)))
-            .or_else(|| response_topic(publish, &unwrapped));
+            .or_else(|| response_topic(publish).filter(|_| is_verb(&unwrapped)));
         let kind = match publish.delivery {
             PublishDelivery::AtMostOnce => None,
             PublishDelivery::AtLeastOnce(id) => {
@@ -189,7 +189,15 @@ impl Shard {
         now: Time,
     ) {
         let Some(tag) = PublishAddress::tag_of(topic.as_str()) else {
-            return self.refuse_publish(key, publish.delivery, refusal, now);
+            let answer = response_topic(publish).filter(|_| PublishAddress::asks(topic.as_str()));
+            if answer.is_none() || publish.delivery != PublishDelivery::AtMostOnce {
+                self.refuse_publish(key, publish.delivery, refusal, now);
+            }
+            if let Some(Answer::Topic(topic, correlation)) = answer {
+                let result = Err(refusal.clone());
+                self.respond(&topic, correlation.as_deref(), &result, now);
+            }
+            return;
         };
         let (topic, session) = (format!("$reply/{tag}/err"), self.session_key(session));
         let is_old = self.connections[key.index as usize].version == ProtocolVersion::V3_1_1;
@@ -798,19 +806,16 @@ impl Shard {
 
 /// On 5, a verb may be answered at the Response Topic. What is pushed without one keeps its Response
 /// Topic for whoever gets it.
-fn response_topic(publish: &Publish<'_>, unwrapped: &Unwrapped<'_>) -> Option<Answer> {
-    let is_verb = match unwrapped.root {
-        Root::Served { .. } => unwrapped
-            .target
-            .split('/')
-            .skip(2)
-            .any(|it| it.starts_with('$')),
+fn is_verb(unwrapped: &Unwrapped<'_>) -> bool {
+    match unwrapped.root {
+        Root::Served { .. } => PublishAddress::asks(unwrapped.target),
         Root::Reserved(CANCEL) => true,
         Root::Plain | Root::Sys | Root::Reply | Root::Reserved(_) => false,
-    };
-    if !is_verb {
-        return None;
     }
+}
+
+/// The Response Topic of a request, with its Correlation Data.
+fn response_topic(publish: &Publish<'_>) -> Option<Answer> {
     let topic = publish
         .properties
         .iter()
