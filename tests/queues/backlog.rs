@@ -198,6 +198,7 @@ fn one_shard() {
         slow.disconnect();
         quick.disconnect();
     }
+    scene.wait_until_stored();
     scene.restart();
     assert_eq!(scene.info()["bytes"], 0);
 }

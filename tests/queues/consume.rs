@@ -66,7 +66,7 @@ fn puback_is_done() {
         let delivery = next(&mut worker, "x");
         assert_eq!(scene.info()["leased"], 1);
         worker.send(puback(delivery.packet_identifier));
-        scene.wait_until_done();
+        scene.wait_until_stored();
         scene.restart();
         assert_eq!(scene.info()["bytes"], 0, "and stays so");
     }
@@ -343,4 +343,101 @@ fn too_large_for_one_consumer() {
 
 fn number(payload: &str) -> usize {
     payload.parse().expect("these are numbers")
+}
+
+/// Several filters of one client on one queue: each message comes once, on one of them.
+#[test]
+fn overlapping_filters_get_each_message_once() {
+    for version in Version::ALL {
+        let mut scene = Scene::start();
+        let mut worker = scene.worker(version, "worker", "$queue/jobs/#");
+        for filter in ["$queue/jobs/eu", "$queue/jobs/+", "$share/g/$queue/jobs/#"] {
+            worker.subscribe(filter, 1);
+        }
+        for number in 0..8 {
+            scene.push("$queue/jobs/eu", &number.to_string());
+        }
+        let got = take(&mut worker, 8);
+        assert!(got.iter().map(|it| number(it)).eq(0..8), "{got:?}");
+        worker.expect_ping();
+        scene.wait_until_done();
+        // One that is left is enough.
+        for filter in ["$queue/jobs/#", "$queue/jobs/+", "$share/g/$queue/jobs/#"] {
+            unsubscribe(&mut worker, filter);
+        }
+        scene.push("$queue/jobs/eu", "x");
+        scene.push("$queue/jobs/us", "y");
+        assert_eq!(take(&mut worker, 1), ["x"]);
+        worker.expect_ping();
+        assert_eq!(scene.info()["ready"], 1);
+    }
+}
+
+/// A consumer of several queues gets of each in turn.
+#[test]
+fn queues_of_one_consumer_take_turns() {
+    for version in Version::ALL {
+        let mut scene = Scene::on(builder().set("limits.prefetch", 1));
+        scene.create("jobs", "");
+        scene.create("mail", "");
+        for number in 0..5 {
+            for queue in ["jobs", "mail"] {
+                scene.push(&format!("$queue/{queue}"), &number.to_string());
+            }
+        }
+        let mut worker = scene.broker.client(version, "worker");
+        worker.send(
+            Subscribe::new(1)
+                .filter("$queue/jobs", 1)
+                .filter("$queue/mail", 1),
+        );
+        worker.expect_suback(1, &[1, 1]);
+        let got: Vec<String> = (0..10).map(|_| worker.expect_message().topic).collect();
+        let of_jobs = |part: &[String]| part.iter().filter(|it| *it == "$queue/jobs").count();
+        assert_eq!(of_jobs(&got), 5);
+        assert!((1..=3).contains(&of_jobs(&got[..4])), "{got:?}");
+        worker.expect_ping();
+    }
+}
+
+/// Queue messages and plain ones share a connection and its quota.
+#[test]
+fn deliveries_beside_plain_messages() {
+    let mut scene = Scene::start();
+    let connect = Connect::new(Version::V5, "worker").property(Property::receive_maximum(2));
+    let mut worker = scene.broker.connect(connect);
+    worker.subscribe("$queue/jobs", 1);
+    worker.subscribe("plain", 1);
+    scene.push_numbers(2);
+    scene.push("plain", "a");
+    scene.push("plain", "b");
+    let mut got = Vec::new();
+    for _ in 0..4 {
+        let delivery = worker.expect_message();
+        got.push(text(&delivery).to_owned());
+    }
+    got.sort();
+    assert_eq!(got, ["0", "1", "a", "b"]);
+    scene.wait_until_done();
+}
+
+/// Topic Aliases of the broker's stand for the topics of deliveries as well.
+#[test]
+fn topic_aliases_of_deliveries() {
+    let mut scene = Scene::start();
+    let connect = Connect::new(Version::V5, "worker").property(Property::topic_alias_maximum(2));
+    let mut worker = scene.broker.connect(connect);
+    worker.subscribe("$queue/jobs/#", 1);
+    for topic in ["a", "b", "a", "c", "b", "a"] {
+        scene.push(&format!("$queue/jobs/{topic}"), topic);
+        let delivery = worker.expect_message();
+        assert_eq!(delivery.topic, format!("$queue/jobs/{topic}"));
+    }
+    // And those of a producer for its own.
+    let mut producer = scene.broker.client(Version::V5, "producer");
+    for topic in ["$queue/jobs/a", ""] {
+        let publish = Publish::new(topic, "x").property(Property::topic_alias(1));
+        assert_eq!(crate::scene::publish_to(&mut producer, publish).reason, 0);
+        assert_eq!(worker.expect_message().topic, "$queue/jobs/a");
+    }
 }

@@ -163,13 +163,14 @@ fn dead_letter_with_a_consumer_is_not_redriven() {
 fn they_stay_dead_after_kill_9() {
     let mut scene = Scene::start();
     bury(&mut scene, &["a", "b"]);
+    scene.wait_until_stored();
     scene.restart();
     assert_eq!(dead(&mut scene), ["a", "b"]);
     let mut worker = scene.worker(Version::V311, "worker", "$queue/jobs");
     worker.expect_ping();
     scene.control("jobs", "dlq.redrive", r#"{"all": true}"#);
     assert_eq!(take(&mut worker, 2), ["a", "b"]);
-    scene.wait_until_done();
+    scene.wait_until_stored();
     scene.restart();
     assert_eq!(scene.info()["bytes"], 0);
 }

@@ -119,7 +119,7 @@ fn id() {
         push(&mut scene, how, &[("id", "order-18")], "other");
         let mut worker = scene.worker(Version::V311, "worker", "$queue/jobs");
         assert_eq!(take(&mut worker, 2), ["first", "other"]);
-        scene.wait_until_done();
+        scene.wait_until_stored();
         // Though the first is done with.
         push(&mut scene, how, &[("id", "order-17")], "repeat");
         scene.restart();
@@ -300,7 +300,7 @@ fn delayed_survives_kill_9() {
     assert_eq!(take(&mut worker, 1), ["sooner"]);
     assert_eq!(take(&mut worker, 1), ["later"]);
     assert!(begun.elapsed() >= Duration::from_millis(1500));
-    scene.wait_until_done();
+    scene.wait_until_stored();
     scene.restart();
     assert_eq!(scene.info()["bytes"], 0);
 }

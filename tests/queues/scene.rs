@@ -134,6 +134,14 @@ impl Scene {
         }
     }
 
+    /// Everything is settled, and stored as such: nothing of it comes again after kill -9. What a
+    /// consumer settles is answered by nothing; `$ctl/alter` is, when all before it is stored.
+    #[track_caller]
+    pub(crate) fn wait_until_stored(&mut self) {
+        self.wait_until_done();
+        assert_eq!(self.control("jobs", "alter", "").code, "ok");
+    }
+
     /// Publishes at QoS 1, which has to be taken.
     #[track_caller]
     pub(crate) fn push(&mut self, topic: &str, payload: &str) {
