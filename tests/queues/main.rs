@@ -24,4 +24,5 @@ mod routing;
 mod scene;
 mod sessions;
 mod settle;
+mod slow;
 mod wills;

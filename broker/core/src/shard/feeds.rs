@@ -270,6 +270,11 @@ impl Shard {
         {
             self.return_delivery(extension, &deliver);
         }
+        self.remove_feed(key);
+    }
+
+    /// Nothing more comes on a feed.
+    fn remove_feed(&mut self, key: u64) {
         if let Some(feed) = self.feeds.remove(key) {
             let unsubscribe = Unsubscribe {
                 feed: FeedId {
@@ -309,16 +314,22 @@ impl Shard {
         if told == 0 {
             return;
         }
-        state.arrivals.clear();
-        state.gated_arrivals.clear();
+        let gated = std::mem::take(&mut state.gated_arrivals).into_values();
+        let unsent: Vec<Arrival> = state.arrivals.drain(..).chain(gated).collect();
+        let mut keys = Vec::new();
         let mut unanswered: Vec<Arc<str>> = Vec::new();
         for (filter, terms) in &mut state.feeds {
-            if let Some(feed) = terms.key.take() {
-                self.feeds.remove(feed);
-            }
+            keys.extend(terms.key.take());
             if !terms.confirmed {
                 unanswered.push(Arc::clone(filter));
             }
+        }
+        // What never left goes to others, so the feeds end first.
+        for key in keys {
+            self.remove_feed(key);
+        }
+        for arrival in unsent {
+            self.return_delivery(arrival.extension, &arrival.deliver);
         }
         // SUBACK did not come, and nothing would be sent on them.
         for filter in unanswered {
