@@ -14,6 +14,7 @@ mod crash;
 mod dead;
 mod exclusive;
 mod full;
+mod later;
 mod lease;
 mod manage;
 mod options;
