@@ -6,16 +6,15 @@
 //!                    └─ for later ─────► Command to whoever serves $delayed
 //! ```
 
-use std::borrow::Cow;
 use std::sync::Arc;
 use std::time::Duration;
 
-use nexum_codec::{Property, Publish, PublishDelivery, encode_properties};
+use nexum_codec::{Property, Publish, PublishDelivery};
 use nexum_extension_api::{
     Address, AddressError, Command, CommandId, ErrorCode, Input, NameError, Options, Refusal,
     Reply, parse_when,
 };
-use nexum_types::{Message, MessageParts, PacketIdentifier, ProtocolVersion, QoS, Time, TopicName};
+use nexum_types::{Message, MessageParts, PacketIdentifier, ProtocolVersion, Time, TopicName};
 
 use super::Shard;
 use super::promise::Then;
@@ -28,18 +27,18 @@ use crate::record::{Change, Key, Value};
 use crate::session::Received;
 
 /// While so much of one shard waits for an extension, who publishes to it has to wait, too.
-const BEHIND_BYTES: usize = 4 * 1024 * 1024;
+pub(super) const BEHIND_BYTES: usize = 4 * 1024 * 1024;
 
 /// A command that an extension has not replied to.
 #[derive(Debug)]
 pub(super) struct PendingCommand {
-    extension: ExtensionId,
-    weight_bytes: usize,
-    then: ThenReply,
+    pub(super) extension: ExtensionId,
+    pub(super) weight_bytes: usize,
+    pub(super) then: ThenReply,
 }
 
 #[derive(Debug)]
-enum ThenReply {
+pub(super) enum ThenReply {
     /// Whoever asked is told.
     Tell(Asker),
     /// It is one of several who were asked.
@@ -49,9 +48,9 @@ enum ThenReply {
 /// Several extensions that were asked the same, of whom one may know.
 #[derive(Debug)]
 pub(super) struct Inquiry {
-    remaining: usize,
-    found: bool,
-    asker: Asker,
+    pub(super) remaining: usize,
+    pub(super) found: bool,
+    pub(super) asker: Asker,
 }
 
 /// Who wants to know what came of a publication.
@@ -60,17 +59,17 @@ pub(super) struct Asker {
     /// The acknowledgement that waits.
     pub(super) receipt: Option<Receipt>,
     /// The session that published it.
-    session: Option<SessionKey>,
-    answer: Option<Answer>,
+    pub(super) session: Option<SessionKey>,
+    pub(super) answer: Option<Answer>,
     /// What its id is called, if it goes to a plain topic with one.
-    noted: Option<u64>,
+    pub(super) noted: Option<u64>,
     /// The identifier of QoS 2 that it came under, in a session that outlives its connection.
-    received: Option<PacketIdentifier>,
+    pub(super) received: Option<PacketIdentifier>,
 }
 
 /// Where a reply goes.
 #[derive(Debug)]
-enum Answer {
+pub(super) enum Answer {
     /// `$reply/<tag>/ok` or `…/err`.
     Tag(Box<str>),
     /// A Response Topic, with the Correlation Data (MQTT 5 section 4.10).
@@ -372,21 +371,21 @@ impl Shard {
             let expires_at = begins + time_to_live;
             parts.expires_at = Some(parts.expires_at.map_or(expires_at, |at| at.min(expires_at)));
         }
+        let delays = matches!(root, Root::Served { served, .. } if served.claim.delays);
+        options.delay = due.map(|due| due.since(now));
         match root {
             Root::Reserved(CANCEL) => self.cancel(target, parts, asker),
-            Root::Served { served, spelling } if due.is_none() || served.claim.delays => {
-                options.delay = due.map(|due| due.since(now));
-                let address = canonical(target, spelling, served.claim.word);
-                let address = Address::parse(&address).map_err(|error| of_address(&error))?;
-                Ok(self.send_command(served, address, options, parts, asker))
-            }
-            Root::Served { .. } | Root::Plain if due.is_some() => {
+            _ if due.is_some() && !delays => {
                 let Some(served) = self.words.delayed() else {
                     return Err(nobody_serves("$delayed"));
                 };
-                options.delay = due.map(|due| due.since(now));
                 let address = Address::parse(&format!("$delayed/at/{target}"));
                 let address = address.map_err(|error| of_address(&error))?;
+                Ok(self.send_command(served, address, options, parts, asker))
+            }
+            Root::Served { served, spelling } => {
+                let address = canonical(target, spelling, served.claim.word);
+                let address = Address::parse(&address).map_err(|error| of_address(&error))?;
                 Ok(self.send_command(served, address, options, parts, asker))
             }
             Root::Plain => {
@@ -404,7 +403,6 @@ impl Shard {
                 }
                 Ok(self.publish_plain(parts, asker, source, now))
             }
-            Root::Served { .. } => Err(nobody_serves("it")),
             Root::Sys | Root::Reply | Root::Reserved(_) => Err(nobody_serves(target)),
         }
     }
@@ -578,229 +576,6 @@ impl Shard {
             connection.holds.add(Holds::EXTENSION);
             outbox.held.push(key);
         }
-    }
-
-    /// An extension has dealt with so much.
-    pub(super) fn note_answered(&mut self, extension: ExtensionId, weight_bytes: usize) {
-        let outbox = &mut self.extensions[usize::from(extension.0)];
-        outbox.unanswered_bytes -= weight_bytes;
-        if outbox.unanswered_bytes <= BEHIND_BYTES / 2 {
-            for key in std::mem::take(&mut outbox.held) {
-                self.lift_hold(key, Holds::EXTENSION);
-            }
-        }
-    }
-
-    /// An extension replies.
-    pub(super) fn on_reply(
-        &mut self,
-        command: CommandId,
-        result: Result<Reply, Refusal>,
-        now: Time,
-    ) {
-        let Some(pending) = self.commands.remove(command.key) else {
-            return;
-        };
-        self.note_answered(pending.extension, pending.weight_bytes);
-        match pending.then {
-            ThenReply::Tell(asker) => self.tell_asker(asker, result, now),
-            ThenReply::OneOf(inquiry) => {
-                let Some(state) = self.inquiries.get_mut(inquiry) else {
-                    return;
-                };
-                state.remaining -= 1;
-                state.found |= result.is_ok();
-                if state.remaining == 0
-                    && let Some(Inquiry { found, asker, .. }) = self.inquiries.remove(inquiry)
-                {
-                    let missing = "nothing that is to be published later has this id";
-                    let missing = Refusal::new(ErrorCode::NotFound, missing);
-                    let result = found.then(Reply::default).ok_or(missing);
-                    self.tell_asker(asker, result, now);
-                }
-            }
-        }
-    }
-
-    /// A publication out of its wrappers is safe, or refused.
-    pub(super) fn on_published_for(&mut self, asker: Asker, refused: Option<NotKept>, now: Time) {
-        let result = refused.map_or_else(|| Ok(Reply::default()), |why| Err(why.refusal()));
-        self.tell_asker(asker, result, now);
-    }
-
-    /// Acknowledges a publication, and replies where a reply is wanted.
-    fn tell_asker(&mut self, asker: Asker, result: Result<Reply, Refusal>, now: Time) {
-        let Asker {
-            receipt,
-            session,
-            answer,
-            noted,
-            received,
-        } = asker;
-        if let (Some(session), Some(packet)) = (session, received) {
-            self.on_received_fulfilled(session, packet, result.as_ref().err(), now);
-        }
-        if let (Some(noted), Err(_)) = (noted, &result) {
-            self.recent_ids.forget(noted);
-        }
-        if let Some(receipt) = receipt {
-            if let (
-                Ok(reply),
-                Receipt::Owed {
-                    connection,
-                    sequence,
-                },
-            ) = (&result, receipt)
-                && !reply.properties.is_empty()
-                && let Some(connection) = self.connection_mut(connection)
-                && let Some(place) = connection.owed_place(sequence)
-                && let Some(owed) = connection.owed.get_mut(place)
-            {
-                owed.properties.clone_from(&reply.properties);
-            }
-            // An old client is told by the reply, and needs no notice beside it.
-            let is_told = answer.is_some() && self.is_old(receipt);
-            let refused = result.as_ref().err().filter(|_| !is_told);
-            let refused = refused.cloned().map(Arc::new);
-            self.settle(receipt, refused.map(NotKept::Refused), now);
-        } else if let (Err(refusal), None) = (&result, &answer) {
-            // It was published at QoS 0, so that nothing else tells.
-            let session = session.and_then(|key| self.session_by_key(key).map(|_| key.index));
-            self.give_notice(session, refusal, now);
-        }
-        match answer {
-            None => {}
-            Some(Answer::Tag(tag)) => {
-                let Some(session) = session else { return };
-                let (end, payload) = match &result {
-                    Ok(reply) => ("ok", Cow::Borrowed(&reply.payload)),
-                    Err(refusal) => ("err", Cow::Owned(refusal.to_json())),
-                };
-                self.reply_privately(session, &format!("$reply/{tag}/{end}"), &payload, now);
-            }
-            Some(Answer::Topic(topic, correlation)) => {
-                self.respond(&topic, correlation.as_deref(), &result, now);
-            }
-        }
-    }
-
-    /// A QoS 2 publication is stored together with its identifier, or is not.
-    fn on_received_fulfilled(
-        &mut self,
-        key: SessionKey,
-        packet: PacketIdentifier,
-        refusal: Option<&Refusal>,
-        now: Time,
-    ) {
-        let Some(refusal) = refusal else {
-            return self.on_received_kept(key, packet, now);
-        };
-        let Some(session) = self.session_by_key(key) else {
-            return;
-        };
-        let asked = session.received.asked_again(packet);
-        self.forget_received(key.index, packet);
-        if let Some(receipt) = asked {
-            let refused = NotKept::Refused(Arc::new(refusal.clone()));
-            self.settle(receipt, Some(refused), now);
-        }
-    }
-
-    /// Whether the acknowledgement goes to a client that speaks 3.1.1.
-    fn is_old(&self, receipt: Receipt) -> bool {
-        match receipt {
-            Receipt::Owed { connection, .. } => self
-                .connection(connection)
-                .is_some_and(|connection| connection.version == ProtocolVersion::V3_1_1),
-            Receipt::Promise(_) => false,
-        }
-    }
-
-    /// Publishes a response (MQTT 5 section 4.10).
-    fn respond(
-        &mut self,
-        topic: &str,
-        correlation: Option<&[u8]>,
-        result: &Result<Reply, Refusal>,
-        now: Time,
-    ) {
-        let Ok(topic) = TopicName::new(topic) else {
-            return;
-        };
-        if self.words.is_addressed(topic.as_str()) {
-            return;
-        }
-        let mut labels = Vec::new();
-        let payload = match result {
-            Ok(reply) => {
-                labels.push(("code", Cow::Borrowed("ok")));
-                let own = reply.properties.iter();
-                labels.extend(own.map(|(name, label)| (*name, Cow::Owned(label.to_string()))));
-                Cow::Borrowed(&reply.payload)
-            }
-            Err(refusal) => {
-                labels.push(("code", Cow::Borrowed(refusal.code.as_str())));
-                Cow::Owned(refusal.to_json())
-            }
-        };
-        let mut properties = Vec::new();
-        let labels = labels
-            .iter()
-            .map(|(name, value)| Property::UserProperty(name, value));
-        let correlation = correlation.map(Property::CorrelationData);
-        if encode_properties(correlation.into_iter().chain(labels), &mut properties).is_err() {
-            return;
-        }
-        let parts = MessageParts {
-            topic,
-            properties: &properties,
-            payload: &payload,
-            qos: QoS::AtLeastOnce,
-            retain: false,
-            published_at: now,
-            expires_at: None,
-        };
-        self.publish(&mut Publication::new(parts), now);
-    }
-
-    /// Tells a session of a refusal that no packet tells of, if it subscribed to that.
-    pub(super) fn give_notice(&mut self, session: Option<u32>, refusal: &Refusal, now: Time) {
-        if let Some(session) = session
-            && !self.sessions[session as usize].replies.is_empty()
-        {
-            let session = self.session_key(session);
-            self.reply_privately(session, "$reply/-/err", &refusal.to_json(), now);
-        }
-    }
-
-    /// A message for one session alone, if it subscribed to such.
-    fn reply_privately(&mut self, session: SessionKey, topic: &str, payload: &[u8], now: Time) {
-        let Ok(topic) = TopicName::new(topic) else {
-            return;
-        };
-        let Some(state) = self.session_by_key(session) else {
-            return;
-        };
-        let matching = state.replies.iter().find(|(filter, _)| {
-            nexum_types::TopicFilter::new(filter).is_ok_and(|filter| filter.matches(topic))
-        });
-        let Some(subscription) = matching.map(|(_, subscription)| *subscription) else {
-            return;
-        };
-        let parts = MessageParts {
-            topic,
-            properties: &[],
-            payload,
-            qos: QoS::AtLeastOnce,
-            retain: false,
-            published_at: now,
-            expires_at: None,
-        };
-        let mut publication = Publication::new(parts);
-        publication.fan_out = 1;
-        self.templates.clear();
-        let terms = super::deliver::Terms::of(&subscription);
-        self.deliver(session.index, terms, &mut publication, now);
     }
 }
 

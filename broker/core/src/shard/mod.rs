@@ -30,6 +30,7 @@ mod publish;
 mod put_out;
 mod receive;
 mod replay;
+mod reply;
 mod residue;
 mod restore;
 mod shared;

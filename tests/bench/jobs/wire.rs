@@ -80,7 +80,7 @@ impl Wire {
 pub(crate) fn spawn(task: impl Future<Output = Result<(), String>> + 'static) {
     tokio::task::spawn_local(async {
         if let Err(error) = task.await {
-            eprintln!("nexum-jobs: {error}");
+            eprintln!("jobs: {error}");
             std::process::exit(2);
         }
     });

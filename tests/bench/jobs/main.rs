@@ -2,7 +2,8 @@
 //! unsettled deliveries lets it, and prints one line of JSON:
 //!
 //! ```sh
-//! nexum-jobs --server nexum --address 127.0.0.1:1883 --pid 4711 --producers 64 --consumers 64 --window 100
+//! cargo run --release -p nexum-harness --example jobs -- --server nexum --address 127.0.0.1:1883 \
+//!     --pid 4711 --producers 64 --consumers 64 --window 100
 //! ```
 //!
 //! A job is counted when its settlement was sent. Each carries its number, so that what is lost or
@@ -81,7 +82,7 @@ fn main() -> ExitCode {
     let load = match Load::parse(std::env::args().skip(1)) {
         Ok(load) => load,
         Err(error) => {
-            eprintln!("nexum-jobs: {error}");
+            eprintln!("jobs: {error}");
             return ExitCode::from(2);
         }
     };
@@ -94,7 +95,7 @@ fn main() -> ExitCode {
         Ok(true) => ExitCode::SUCCESS,
         Ok(false) => ExitCode::FAILURE,
         Err(error) => {
-            eprintln!("nexum-jobs: {error}");
+            eprintln!("jobs: {error}");
             ExitCode::from(2)
         }
     }
