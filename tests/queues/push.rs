@@ -300,3 +300,54 @@ fn answers_are_json() {
     assert_eq!(reply.topic, "$reply/t/ok");
     assert_eq!(json(&reply), json!(null));
 }
+
+/// Levels may be empty, and need not be ASCII.
+#[test]
+fn levels_are_any() {
+    let mut scene = Scene::start();
+    let mut worker = scene.worker(Version::V5, "worker", "$queue/jobs/#");
+    for levels in ["", "/", "/a/", "grün/茶", "a b/c,d=%2F"] {
+        let topic = format!("$queue/jobs/{levels}");
+        scene.push(&topic, levels);
+        let delivery = next(&mut worker, levels);
+        assert_eq!(delivery.topic, topic);
+        assert_eq!(label(&delivery, "q-key"), Some(levels));
+        crate::scene::answer(&mut worker, &delivery, 0);
+    }
+    scene.wait_until_done();
+}
+
+/// What is counted and shown is the same after a restart.
+#[test]
+fn counts_survive_kill_9() {
+    let mut scene = Scene::with(r#"{"order": "prio"}"#);
+    scene.push_numbers(5);
+    for topic in [
+        "$queue/jobs/eu/new",
+        "$opt/prio=7,key=k,id=i,ttl=1h/$queue/jobs/x",
+        "$delayed/1h/$queue/jobs",
+    ] {
+        scene.publish(
+            Publish::new(topic, "some payload")
+                .property(Property::content_type("text/plain"))
+                .property(Property::user("trace", "a")),
+        );
+    }
+    let look = |scene: &mut Scene| {
+        let info = scene.info();
+        let mut shown = scene.control("jobs", "peek", "").body;
+        for message in shown.as_array_mut().expect("it is a list") {
+            message["age_ms"].take();
+        }
+        let counts = ["ready", "delayed", "leased", "dead", "bytes", "options"];
+        (counts.map(|count| info[count].clone()), shown)
+    };
+    let before = look(&mut scene);
+    scene.restart();
+    assert_eq!(look(&mut scene), before);
+    let mut worker = scene.worker(Version::V5, "worker", "$queue/jobs/#");
+    let first = next(&mut worker, "some payload");
+    assert_eq!(first.properties.content_type(), Some("text/plain"));
+    assert_eq!(label(&first, "q-key"), Some("k"));
+    assert_eq!(label(&first, "trace"), Some("a"));
+}

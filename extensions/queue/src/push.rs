@@ -9,7 +9,7 @@ use nexum_types::{MAX_TOPIC_BYTES, Message, MessageParts, Time};
 
 use crate::entry::{Entry, Marks, Reason, Route, State};
 use crate::member::Slot;
-use crate::queue::{Counts, Known};
+use crate::queue::{Counts, Known, Queue};
 use crate::queue_options::{Overflow, QueueOptions};
 use crate::queues::{Pending, Queues, Timer};
 use crate::record::{IdentifierRecord, Key, MessageRecord};
@@ -124,10 +124,10 @@ impl Queues {
         {
             return;
         }
-        let size = message.size_bytes() as u64;
         let Some(queue) = self.queue_mut(slot) else {
             return;
         };
+        let size = size_in(queue, &message);
         let drops = match admit(queue.counts, &queue.options, size) {
             Ok(drops) => drops,
             Err(refusal) => return self.answer(waiter, Err(refusal)),
@@ -200,7 +200,7 @@ impl Queues {
             }
             return self.answer(waiter, Err(refusals::deleted()));
         };
-        let size = record.message.size_bytes() as u64;
+        let size = size_in(queue, &record.message);
         queue.counts.writing -= 1;
         queue.counts.writing_bytes -= size;
         queue.counts.drops -= u64::from(drops);
@@ -234,9 +234,12 @@ impl Queues {
             Some(until) if until > now => State::Delayed { until },
             Some(_) | None => State::Ready { since: now },
         };
+        let Some(queue) = self.queue(slot) else {
+            return;
+        };
         // A message is smaller than a packet, which has at most 268,435,455 bytes.
         let entry = Entry {
-            size: record.message.size_bytes() as u32,
+            size: size_in(queue, &record.message) as u32,
             message: Some(record.message),
             route: record.route,
             state,
@@ -371,6 +374,12 @@ fn admit(counts: Counts, options: &QueueOptions, size: u64) -> Result<bool, Refu
             Err(refusals::full(counts.messages() >= options.max_len))
         }
     }
+}
+
+/// What counts of a message, whatever topic it was pushed by: its own is not kept over a restart.
+fn size_in(queue: &Queue, message: &Message) -> u64 {
+    let topic = message.parts().topic.as_str();
+    (message.size_bytes() - topic.len() + queue.topic.len()) as u64
 }
 
 fn duplicate() -> Reply {
