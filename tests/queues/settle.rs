@@ -2,7 +2,7 @@
 
 use std::time::{Duration, Instant};
 
-use nexum_harness::{Connect, Packet, Property, Version, puback, pubrec, reason};
+use nexum_harness::{Connect, Packet, Property, Version, puback, pubcomp, pubrec, reason};
 use serde_json::json;
 
 use crate::scene::{SOON, Scene, answer, attempt, label, next, text};
@@ -198,5 +198,47 @@ fn deliveries_are_settled_in_any_order() {
         let left = &scene.control("jobs", "peek", "").body;
         assert_eq!(left[0]["payload"], text(&deliveries[2]));
         assert_eq!(left[0]["state"], "leased");
+    }
+}
+
+/// At QoS 2 the exchange is played to its end, though the message is somebody else's since.
+#[test]
+fn late_exchange_of_qos_2_is_played_to_its_end() {
+    for version in Version::ALL {
+        for connect in [
+            Connect::new(version, "slow"),
+            Connect::new(version, "slow").persistent(),
+        ] {
+            let mut scene = Scene::with(r#"{"visibility": "200ms"}"#);
+            let mut slow = scene.broker.connect(connect);
+            slow.subscribe("$queue/jobs", 2);
+            for payload in ["x", "y"] {
+                scene.push("$queue/jobs", payload);
+            }
+            let early = next(&mut slow, "x");
+            slow.send(pubrec(early.packet_identifier));
+            slow.expect_pubrel(early.packet_identifier);
+            let late = next(&mut slow, "y");
+            let mut quick = scene.worker(Version::V5, "quick", "$queue/jobs");
+            scene.control("jobs", "alter", r#"{"visibility": "60s"}"#);
+            let mut again = [quick.expect_publish(), quick.expect_publish()];
+            again.sort_by(|one, other| one.payload.cmp(&other.payload));
+            assert_eq!(again.each_ref().map(text), ["x", "y"]);
+            slow.send(pubcomp(early.packet_identifier));
+            slow.send(pubrec(late.packet_identifier));
+            slow.expect_pubrel(late.packet_identifier);
+            slow.send(pubcomp(late.packet_identifier));
+            slow.expect_ping();
+            assert_eq!(scene.info()["leased"], 2, "they are the other's");
+            for delivery in &again {
+                answer(&mut quick, delivery, reason::SUCCESS);
+            }
+            scene.wait_until_done();
+            // And it consumes as before.
+            drop(quick);
+            scene.wait_for("consumers", 1);
+            scene.push("$queue/jobs", "z");
+            next(&mut slow, "z");
+        }
     }
 }
