@@ -125,12 +125,17 @@ fn many_producers_and_consumers() {
     }
 }
 
-/// A producer that did not hear PUBREC sends again, and it is one message all the same. That is known
-/// as long as the broker lives; an `id` is known longer.
+/// A producer that did not hear PUBREC sends again, and it is one message all the same, whoever died
+/// meanwhile.
 #[test]
 fn push_at_qos_2_is_one_message() {
     for version in Version::ALL {
-        for (topic, broker_dies) in [("$queue/jobs", false), ("$opt/id=1/$queue/jobs", true)] {
+        for (topic, broker_dies) in [
+            ("$queue/jobs", false),
+            ("$queue/jobs", true),
+            ("$opt/id=1/$delayed/0/$q/jobs/eu", true),
+            ("$req/t/$opt/id=1/$queue/jobs", false),
+        ] {
             let mut scene = Scene::start();
             let connect = Connect::new(version, "producer").persistent();
             let mut producer = scene.broker.connect(connect.clone());

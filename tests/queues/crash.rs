@@ -8,7 +8,7 @@
 //! - what a lease command was answered to have settled came to nobody afterwards, and what it
 //!   rejected is a dead letter;
 //! - nothing came before its time, and nothing that nobody pushed;
-//! - what is repeated with its identifier is the same message.
+//! - what is repeated with its identifier, or at QoS 2, is the same message.
 //!
 //! A PUBACK of a consumer is answered by nothing, so that it may be forgotten with the broker: what it
 //! settled may come again in another life, and may not on the same connection.
@@ -85,12 +85,13 @@ impl Run {
     fn new(seed: u64) -> Run {
         let mut random = Random::new(seed);
         let producers = [
-            ("p1", Version::V311),
-            ("p2", Version::V5),
-            ("p3", Version::V5),
+            ("p1", Version::V311, 1),
+            ("p2", Version::V5, 1),
+            ("p3", Version::V311, 2),
+            ("p4", Version::V5, 2),
         ];
         let producers = producers
-            .map(|(name, version)| Producer::new(name, version, random.fork()))
+            .map(|(name, version, qos)| Producer::new(name, version, qos, random.fork()))
             .into();
         let consumers = [
             ("c1", Version::V311, Manner::Plain { qos: 1 }, false),
@@ -133,7 +134,7 @@ impl Run {
             scene.create(JOBS, OPTIONS);
             scene.create(LEASES, OPTIONS);
         }
-        let until_killed = Duration::from_millis(self.random.between(100, 700) as u64);
+        let until_killed = Duration::from_millis(self.random.between(30, 500) as u64);
         println!("round {round}: killed after {until_killed:?}");
         let stage = Stage {
             address: scene.broker.address("tcp"),
