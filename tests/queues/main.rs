@@ -17,6 +17,7 @@ mod full;
 mod later;
 mod lease;
 mod manage;
+mod nonsense;
 mod options;
 mod push;
 #[path = "../crash/random.rs"]
