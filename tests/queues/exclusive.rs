@@ -1,8 +1,10 @@
 //! `$exclusive/<filter>`: a subscription that one session at a time may have.
 
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
-use nexum_harness::{Connect, Packet, Peer, Property, Publish, Subscribe, Version, reason};
+use nexum_harness::{
+    Connect, Packet, Peer, Property, Publish, Received, Subscribe, Version, reason,
+};
 
 use crate::commands::{self, Listener};
 use crate::scene::{
@@ -185,5 +187,27 @@ fn subscription_that_is_lost_holds_nothing() {
         win(&mut other, JOBS);
         scene.push("$queue/jobs", "x");
         assert_eq!(take(&mut other, 1), ["x"]);
+    }
+}
+
+/// Taken over while its SUBSCRIBE is under way, a session has the subscription or holds nothing.
+#[test]
+fn taken_over_before_suback() {
+    let mut scene = Scene::on(builder().set("server.shards", 3));
+    for version in Version::ALL {
+        for number in 0..30 {
+            let topic = format!("plain/{number}");
+            let filter = format!("$exclusive/{topic}");
+            let connect = Connect::new(version, &format!("hasty {number}")).persistent();
+            let mut first = scene.broker.connect(connect.clone());
+            first.send(Subscribe::new(1).filter(&filter, 1));
+            let mut second = scene.broker.connect(connect.resume());
+            scene.publish(Publish::new(&topic, "x"));
+            let received = second.recv_within(Duration::from_millis(20));
+            if let Received::Packet(Packet::Publish(_)) = received {
+                continue;
+            }
+            win(&mut scene.broker.client(version, "other"), &filter);
+        }
     }
 }

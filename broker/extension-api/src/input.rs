@@ -43,8 +43,9 @@ pub enum Input {
     Subscribe(Subscribe),
     /// A feed is over; what was delivered on it may yet be settled.
     Unsubscribe(Unsubscribe),
-    /// A consumer has lost its connection, or its session has ended. Its feeds are over, its credit
-    /// is void, and nothing that was delivered to it will be settled.
+    /// A consumer has lost its connection, or its session has ended. Its feeds are over, whether or
+    /// not that was said of each, its credit is void, and nothing that was delivered to it will be
+    /// settled.
     Detach {
         /// Who.
         consumer: ConsumerId,
@@ -129,7 +130,7 @@ pub struct Subscribe {
     pub options: Option<Box<Options>>,
 }
 
-/// The end of a feed by its consumer's wish.
+/// The end of a feed: by its consumer's wish, or because its consumer is about to be detached.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Unsubscribe {
     /// Which.

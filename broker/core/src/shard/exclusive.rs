@@ -2,11 +2,12 @@
 //! the shard that the filter belongs to by its name.
 
 use nexum_extension_api::{ErrorCode, Refusal};
-use nexum_types::Time;
+use nexum_types::{Time, TopicFilter};
 
 use super::Shard;
 use crate::key::ShardId;
 use crate::peer::{MemberKey, PeerMessage};
+use crate::subscription::Subscriber;
 
 /// What is subscribed to exclusively, if it is.
 pub(super) fn exclusive(filter: &str) -> Option<&str> {
@@ -112,6 +113,26 @@ impl Shard {
     pub(super) fn on_unreserve(&mut self, filter: &str, member: MemberKey) {
         if self.exclusives.get(filter) == Some(&member) {
             self.exclusives.remove(filter);
+        }
+    }
+
+    /// A connection is lost: what it asked for and was not granted yet is not its session's.
+    pub(super) fn unreserve_unanswered(&mut self, session: u32) {
+        let state = &self.sessions[session as usize];
+        let is_granted = |filter: &str| {
+            let plain = exclusive(filter).and_then(|target| TopicFilter::new(target).ok());
+            let plain = plain.and_then(|target| self.index.find(target));
+            let subscriber = Subscriber::Session(session);
+            state.feeds.get(filter).is_some_and(|terms| terms.confirmed)
+                || plain.is_some_and(|id| self.index.value(id, subscriber).is_some())
+        };
+        let filters = state.exclusives.iter();
+        let unanswered: Vec<Box<str>> = filters
+            .filter(|filter| !is_granted(filter))
+            .cloned()
+            .collect();
+        for filter in unanswered {
+            self.unreserve(session, &filter);
         }
     }
 

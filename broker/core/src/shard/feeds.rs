@@ -303,6 +303,7 @@ impl Shard {
 
     /// A session has lost its connection, or ends.
     pub(super) fn detach(&mut self, session: u32, has_ended: bool) {
+        self.unreserve_unanswered(session);
         let consumer = self.consumer_id(self.session_key(session));
         let state = &mut self.sessions[session as usize];
         let told = if has_ended {
@@ -334,7 +335,6 @@ impl Shard {
         // SUBACK did not come, and nothing would be sent on them.
         for filter in unanswered {
             self.sessions[session as usize].feeds.remove(&filter);
-            self.unreserve(session, &filter);
         }
         let state = &mut self.sessions[session as usize];
         let exchanges = state.inflight.extract(|exchange| exchange.feed.is_some());
