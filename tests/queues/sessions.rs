@@ -7,7 +7,9 @@ use nexum_harness::{
     reason,
 };
 
-use crate::scene::{PATIENCE, Scene, answer, attempt, builder, next, take, unsubscribe};
+use crate::scene::{
+    PATIENCE, Scene, answer, attempt, builder, next, refused_filter, take, unsubscribe,
+};
 
 /// A consumer with a session that outlives its connection, and has taken `x`.
 #[track_caller]
@@ -242,5 +244,45 @@ fn taken_over_before_suback() {
             }
             worker.disconnect();
         }
+    }
+}
+
+/// What was subscribed to last holds after a restart; what was refused last does not.
+#[test]
+fn subscription_that_was_replaced_is_kept_as_such() {
+    for version in Version::ALL {
+        for dies in [false, true] {
+            let mut scene = Scene::start();
+            let connect = Connect::new(version, "holder").persistent();
+            let mut holder = scene.broker.connect(connect);
+            for qos in [1, 2] {
+                holder.subscribe("$queue/jobs", qos);
+            }
+            leave(&mut scene, holder, dies);
+            let mut holder = come_back(&scene.broker, version);
+            scene.push("$queue/jobs", "x");
+            assert_eq!(holder.expect_message().qos, 2);
+            let refusal = match version {
+                Version::V311 => reason::UNSPECIFIED_ERROR,
+                Version::V5 => reason::TOPIC_FILTER_INVALID,
+            };
+            refused_filter(&mut holder, "$queue/jobs", 0, refusal);
+            leave(&mut scene, holder, dies);
+            let mut holder = come_back(&scene.broker, version);
+            scene.push("$queue/jobs", "y");
+            holder.expect_ping();
+            assert_eq!(scene.info()["ready"], 1);
+        }
+    }
+}
+
+/// The connection is lost, or the broker is killed.
+#[track_caller]
+fn leave(scene: &mut Scene, holder: Peer, dies: bool) {
+    if dies {
+        scene.wait_until_stored();
+        scene.restart();
+    } else {
+        holder.cut();
     }
 }
