@@ -1,6 +1,6 @@
 //! More than memory holds, more than one shard, and producers that lose their connection.
 
-use nexum_harness::{Connect, Publish, Version, pubrel, reason};
+use nexum_harness::{Connect, Peer, Publish, Version, pubrel, reason};
 
 use crate::commands::{self, Listener};
 use crate::scene::{Scene, answer, builder, next, publish_to, take, text};
@@ -206,4 +206,35 @@ fn one_shard() {
     scene.wait_until_stored();
     scene.restart();
     assert_eq!(scene.info()["bytes"], 0);
+}
+
+/// A producer that is far ahead of the disk is held back, and hears of each push, in order.
+#[test]
+fn pipelined_pushes_are_all_answered() {
+    const COUNT: u16 = 300;
+    for version in Version::ALL {
+        let mut scene = Scene::on(builder().set("queue.memory_bytes", "1 MiB"));
+        scene.create("jobs", "");
+        let address = scene.broker.address("tcp");
+        let producer = std::thread::spawn(move || {
+            let mut producer = Peer::connect(address, version);
+            producer.log_in(Connect::new(version, "producer"));
+            let padding = "x".repeat(60_000);
+            for number in 1..=COUNT {
+                let payload = format!("{number} {padding}");
+                producer.send(Publish::new("$queue/jobs", &payload).qos1(number));
+            }
+            for number in 1..=COUNT {
+                assert_eq!(producer.expect_puback(number).reason, 0);
+            }
+        });
+        let mut worker = scene.worker(version, "worker", "$queue/jobs");
+        for number in 1..=COUNT {
+            let delivery = worker.expect_message();
+            let (first, _) = text(&delivery).split_once(' ').expect("it is padded");
+            assert_eq!(first.parse(), Ok(number));
+        }
+        producer.join().expect("the producer is content");
+        scene.wait_until_done();
+    }
 }
