@@ -9,7 +9,8 @@
 //! session), `put_out` (its bytes), `backpressure`, `acknowledge`, `subscribe`, `shared`, `replay`
 //! (retained messages for new subscriptions), `keep`, `promise` and `load` (what the store has, or is
 //! to have), `restore` (from it), `ending` (of connections and sessions, with wills),
-//! `peers` (other shards) and `timers`.
+//! `peers` (other shards), `command`, `reply`, `feeds` and `extensions` (what extensions serve),
+//! `exclusive`, `owed` (acknowledgements, in their order) and `timers`.
 
 mod acknowledge;
 mod authenticate;
