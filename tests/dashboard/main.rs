@@ -136,7 +136,9 @@ struct Traffic {
 
 impl Traffic {
     fn start(broker: &Broker) -> Traffic {
-        let publisher = broker.client(Version::V5, "publisher");
+        let mut publisher = broker.client(Version::V5, "publisher");
+        let identifier = publisher.next_identifier();
+        publisher.publish(Publish::new("$queue/dashboard/$ctl/create", "").qos1(identifier));
         let mut subscriber = broker.client(Version::V311, "subscriber");
         subscriber.subscribe("dashboard/+", 2);
         Traffic {
