@@ -188,7 +188,7 @@ fn shared_and_given_back_with_mosquitto() {
 #[test]
 fn one_shard() {
     let mut scene = Scene::on(builder().set("server.shards", 1));
-    scene.create("jobs", r#"{"visibility": "200ms"}"#);
+    scene.create("jobs", r#"{"visibility": "700ms"}"#);
     for version in Version::ALL {
         let mut slow = scene.worker(version, "slow", "$queue/jobs");
         scene.push("$queue/jobs/eu", "x");

@@ -3,7 +3,7 @@
 use std::time::{Duration, Instant};
 
 use nexum_harness::{
-    Connect, Packet, Peer, Property, Publish, Received, Subscribe, Version, reason,
+    Connect, Packet, Peer, Property, Publish, Received, Suback, Subscribe, Version, reason,
 };
 
 use crate::commands::{self, Listener};
@@ -27,16 +27,19 @@ fn scenes() -> impl Iterator<Item = Scene> {
 #[track_caller]
 fn win(peer: &mut Peer, filter: &str) {
     let deadline = Instant::now() + PATIENCE;
-    loop {
-        let identifier = peer.next_identifier();
-        peer.send(Subscribe::new(identifier).filter(filter, 1));
-        match peer.recv() {
-            Packet::Suback(suback) if suback.reasons == [1] => return,
-            Packet::Suback(suback) => {
-                assert!(Instant::now() < deadline, "never granted: {suback:?}");
-            }
-            other => panic!("expected SUBACK, got {other:?}"),
-        }
+    while let Err(suback) = try_to_win(peer, filter) {
+        assert!(Instant::now() < deadline, "never granted: {suback:?}");
+    }
+}
+
+#[track_caller]
+fn try_to_win(peer: &mut Peer, filter: &str) -> Result<(), Suback> {
+    let identifier = peer.next_identifier();
+    peer.send(Subscribe::new(identifier).filter(filter, 1));
+    match peer.recv() {
+        Packet::Suback(suback) if suback.reasons == [1] => Ok(()),
+        Packet::Suback(suback) => Err(suback),
+        other => panic!("expected SUBACK, got {other:?}"),
     }
 }
 
@@ -202,12 +205,20 @@ fn taken_over_before_suback() {
             let mut first = scene.broker.connect(connect.clone());
             first.send(Subscribe::new(1).filter(&filter, 1));
             let mut second = scene.broker.connect(connect.resume());
-            scene.publish(Publish::new(&topic, "x"));
-            let received = second.recv_within(Duration::from_millis(20));
-            if let Received::Packet(Packet::Publish(_)) = received {
-                continue;
+            let mut other = scene.broker.client(version, "other");
+            let deadline = Instant::now() + PATIENCE;
+            let is_received = |second: &mut Peer| {
+                let received = second.recv_within(Duration::from_millis(20));
+                matches!(received, Received::Packet(Packet::Publish(_)))
+            };
+            loop {
+                assert!(Instant::now() < deadline, "held by nobody: {filter}");
+                scene.publish(Publish::new(&topic, "x"));
+                if is_received(&mut second) || try_to_win(&mut other, &filter).is_ok() {
+                    break;
+                }
             }
-            win(&mut scene.broker.client(version, "other"), &filter);
+            other.disconnect();
         }
     }
 }

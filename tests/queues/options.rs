@@ -48,12 +48,12 @@ fn delay() {
         let mut scene = Scene::start();
         let mut worker = scene.worker(Version::V311, "worker", "$queue/jobs");
         let begun = Instant::now();
-        push(&mut scene, how, &[("delay", "600ms")], "later");
+        push(&mut scene, how, &[("delay", "1200ms")], "later");
         scene.push("$queue/jobs", "now");
         assert_eq!(take(&mut worker, 1), ["now"], "{how:?}");
         assert_eq!(scene.info()["delayed"], 1, "{how:?}");
         assert_eq!(take(&mut worker, 1), ["later"]);
-        assert!(begun.elapsed() >= Duration::from_millis(600), "{how:?}");
+        assert!(begun.elapsed() >= Duration::from_millis(1200), "{how:?}");
         scene.wait_until_done();
     }
 }
@@ -208,13 +208,13 @@ fn delayed_with_mosquitto() {
     let mut scene = Scene::start();
     let mut listener = Listener::start(&scene, "$queue/jobs/#");
     let begun = Instant::now();
-    commands::publish(&scene, "$delayed/1/$queue/jobs/x", "in a second");
-    commands::publish(&scene, "$delayed/300ms/$q/jobs/y", "sooner");
+    commands::publish(&scene, "$delayed/3/$queue/jobs/x", "in three seconds");
+    commands::publish(&scene, "$delayed/1500ms/$q/jobs/y", "sooner");
     commands::publish(&scene, "$delayed/0/$queue/jobs", "at once");
     listener.expect("$queue/jobs", "at once");
     listener.expect("$queue/jobs/y", "sooner");
-    listener.expect("$queue/jobs/x", "in a second");
-    assert!(begun.elapsed() >= Duration::from_secs(1));
+    listener.expect("$queue/jobs/x", "in three seconds");
+    assert!(begun.elapsed() >= Duration::from_secs(3));
     scene.wait_until_done();
 }
 
@@ -226,7 +226,7 @@ fn delayed_until_a_unix_time() {
         let now = SystemTime::UNIX_EPOCH.elapsed();
         now.expect("it is later than 1970").as_secs()
     };
-    let due = now() + 2;
+    let due = now() + 3;
     scene.push(&format!("$delayed/{due}/$queue/jobs"), "then");
     scene.push(&format!("$delayed/{}/$queue/jobs", now() - 100), "past");
     assert_eq!(take(&mut worker, 1), ["past"]);
@@ -309,7 +309,7 @@ fn delayed_survives_kill_9() {
 #[test]
 fn ttl_of_what_is_delayed() {
     let mut scene = Scene::start();
-    scene.push("$opt/ttl=500ms/$delayed/700ms/$queue/jobs", "x");
+    scene.push("$opt/ttl=1500ms/$delayed/1600ms/$queue/jobs", "x");
     scene.wait_for("ready", 1);
     scene.wait_for("ready", 0);
     assert_eq!(scene.info()["bytes"], 0);
