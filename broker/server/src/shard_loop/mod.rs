@@ -160,6 +160,7 @@ impl ShardLoop {
     fn turn(&mut self, cx: &mut Context<'_>) -> Poll<()> {
         let now = self.shared.clock.now();
         self.since = now;
+        let reads = self.report.load.reads;
         self.report.begin_turn(self.shard.counters());
         self.read_letters(now);
         self.look_at_sockets(now);
@@ -171,7 +172,7 @@ impl ShardLoop {
         // In this order: what another shard does because of it is stored behind it.
         self.keeper.submit(&mut self.shard);
         self.post_batches();
-        self.post_to_extensions();
+        let handed_over = self.post_to_extensions();
         self.report
             .end_turn(&self.shard, self.since, self.shared.clock);
         let metrics = &self.shared.shards[usize::from(self.id.0)];
@@ -180,7 +181,8 @@ impl ShardLoop {
             return Poll::Ready(());
         }
         self.report.store_if_due(&self.shard, metrics, now);
-        self.sleep(now, cx);
+        let reads = self.report.load.reads - reads;
+        self.sleep(now, is_pipelined(reads, handed_over), cx);
         Poll::Pending
     }
 
@@ -373,13 +375,16 @@ impl ShardLoop {
     }
 
     /// Hands every extension what gathered for it. How much that is the core bounds.
-    fn post_to_extensions(&mut self) {
+    fn post_to_extensions(&mut self) -> u64 {
+        let mut handed_over = 0;
         for (place, mailbox) in self.shared.hosts.iter().enumerate() {
             let batch = self.shard.take_extension_batch(ExtensionId(place as u8));
             if let Some(batch) = batch {
+                handed_over += batch.inputs.len() as u64;
                 mailbox.post(HostLetter::Batch(batch));
             }
         }
+        handed_over
     }
 
     /// Whether sockets may be read: no other shard is behind with what this one sent it.
@@ -408,6 +413,12 @@ impl ShardLoop {
         self.draining
             .is_some_and(|deadline| gone && self.keeper.is_idle() || deadline <= now)
     }
+}
+
+/// Whether each socket that was read brought several things for extensions: whoever sends so does
+/// not wait for each answer.
+fn is_pipelined(reads: u64, handed_over: u64) -> bool {
+    reads > 0 && handed_over >= 2 * reads
 }
 
 fn log(event: &Event) {
