@@ -6,11 +6,13 @@
 //! only in the store; 1.2 KiB for an empty queue.
 
 use std::alloc::{GlobalAlloc, Layout, System};
+use std::collections::VecDeque;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use nexum_extension_api::{
     Address, Command, CommandId, ConsumerId, Extension, FeedId, Input, Outcome, Output, Subscribe,
+    WriteId,
 };
 use nexum_queue::{QueueOptions, Queues, Settings};
 use nexum_types::{Message, MessageParts, QoS, Time, TopicName};
@@ -108,9 +110,14 @@ impl Bench {
     }
 
     fn push(&mut self) {
+        let command = self.command();
+        self.feed(command);
+    }
+
+    fn command(&mut self) -> Input {
         self.key += 1;
         let message = Arc::clone(&self.message);
-        self.feed(Input::Command(Command {
+        Input::Command(Command {
             id: CommandId {
                 shard: 0,
                 key: self.key,
@@ -120,19 +127,69 @@ impl Bench {
             message: Arc::new(Message::new(message.parts())),
             options: None,
             client_id: None,
-        }));
+        })
+    }
+
+    /// As at work: pushes come many at a time, are stored many at a time, and wait for their
+    /// settlement while others come.
+    fn work(&mut self, rounds: usize) {
+        const BATCH: usize = 500;
+        let mut out = VecDeque::new();
+        for _ in 0..rounds {
+            let pushes: Vec<Input> = (0..BATCH).map(|_| self.command()).collect();
+            let mut written = Vec::new();
+            self.handle_all(pushes, &mut written, &mut out);
+            let answers = written.drain(..).map(|write| Input::Written {
+                write,
+                refused: None,
+            });
+            let answers: Vec<Input> = answers.collect();
+            self.handle_all(answers, &mut written, &mut out);
+            let done = out.len().saturating_sub(5 * BATCH);
+            let settled: Vec<Input> = out.drain(..done).collect();
+            self.handle_all(settled, &mut written, &mut out);
+        }
+    }
+
+    fn handle_all(
+        &mut self,
+        inputs: Vec<Input>,
+        written: &mut Vec<WriteId>,
+        out: &mut VecDeque<Input>,
+    ) {
+        for input in inputs {
+            self.queues.handle(input, self.now);
+            while let Some(output) = self.queues.poll_output() {
+                match output {
+                    Output::Write(write) => written.push(write.write),
+                    Output::Deliver(deliver) => out.push_back(Input::Settled {
+                        consumer: deliver.consumer,
+                        delivery: deliver.delivery,
+                        outcome: Outcome::Done,
+                    }),
+                    _ => {}
+                }
+            }
+        }
     }
 
     fn consume(&mut self) {
+        self.join(CONSUMER);
+    }
+
+    fn join(&mut self, consumer: ConsumerId) {
         self.feed(Input::Attach {
-            consumer: CONSUMER,
+            consumer,
             credit: 100,
             client_id: Arc::from("worker"),
             takes_properties: false,
         });
         self.feed(Input::Subscribe(Subscribe {
-            feed: FeedId { shard: 0, key: 1 },
-            consumer: CONSUMER,
+            feed: FeedId {
+                shard: 0,
+                key: consumer.key,
+            },
+            consumer,
             address: self.address.clone(),
             maximum_qos: QoS::AtLeastOnce,
             share_name: None,
@@ -153,6 +210,16 @@ fn what_a_job_costs() {
     }
     let each = start.elapsed().as_nanos() / u128::from(JOBS);
     println!("push, deliver, settle with a waiting consumer: {each} ns");
+
+    let mut bench = Bench::new(64 << 20);
+    for key in 1..=64 {
+        bench.join(ConsumerId { shard: 0, key });
+    }
+    bench.work(100);
+    let start = std::time::Instant::now();
+    bench.work(2000);
+    let each = start.elapsed().as_nanos() / u128::from(JOBS);
+    println!("the same with 64 consumers and 2500 unsettled: {each} ns");
 
     let mut bench = Bench::new(1 << 30);
     let start = std::time::Instant::now();
