@@ -136,9 +136,9 @@ pub struct Write {
     pub changes: Vec<Change>,
     /// What to do while the store takes nothing.
     pub when_refused: WhenRefused,
-    /// The commands that it fulfils: what the broker has to remember of them, such as the Packet
+    /// The command that it fulfils: what the broker has to remember of it, such as the Packet
     /// Identifier of a QoS 2 publication, is stored together with it.
-    pub fulfils: Vec<CommandId>,
+    pub fulfils: Option<CommandId>,
 }
 
 /// What to do with a write that the store refuses.

@@ -82,6 +82,12 @@ impl Message {
         &self.block[(self.topic_bytes + self.properties_bytes) as usize..]
     }
 
+    /// How long its topic is, in bytes.
+    #[must_use]
+    pub const fn topic_bytes(&self) -> usize {
+        self.topic_bytes as usize
+    }
+
     /// Topic, properties and payload, in bytes: what limits count.
     #[must_use]
     pub fn size_bytes(&self) -> usize {

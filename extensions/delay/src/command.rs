@@ -105,7 +105,7 @@ impl Delay {
             write,
             changes: vec![Change::Put(Key::Message(number).encode(), value)],
             when_refused: WhenRefused::Tell,
-            fulfils: vec![command],
+            fulfils: Some(command),
         }));
         self.totals.add(&entry);
         if let Some(id) = &entry.id {
@@ -238,7 +238,7 @@ impl Delay {
             write,
             changes: vec![Change::Put(Key::Mark(end).encode(), encode_mark())],
             when_refused: WhenRefused::Tell,
-            fulfils: Vec::new(),
+            fulfils: None,
         }));
     }
 

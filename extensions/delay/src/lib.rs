@@ -220,7 +220,7 @@ impl Delay {
                 write,
                 changes,
                 when_refused: WhenRefused::Retry,
-                fulfils: Vec::new(),
+                fulfils: None,
             }));
         }
         write

@@ -87,7 +87,7 @@ impl Echo {
                     write,
                     changes: vec![Change::Put(key, value)],
                     when_refused: WhenRefused::Retry,
-                    fulfils: vec![id],
+                    fulfils: Some(id),
                 }));
                 self.writing
                     .insert(write, (id, Box::from(address.name()), message));

@@ -131,7 +131,7 @@ impl Queues {
         state.held_leases = 0;
         state.asleep.clear();
         let feeds = std::mem::take(&mut state.feeds);
-        let flights: Vec<u64> = state.flights.iter().copied().collect();
+        let flights = state.flights.clone();
         for feed in feeds {
             if let Some(Feed { slot, .. }) = self.feeds.remove(&feed) {
                 self.leave_queue(slot, consumer, feed);
@@ -156,7 +156,7 @@ impl Queues {
                 given_back.push(flight.slot);
             }
         }
-        let is_empty = |state: &Consumer| state.flights.is_empty();
+        let is_empty = |state: &Consumer| state.open == 0;
         if self.consumers.get(&consumer).is_some_and(is_empty) {
             self.consumers.remove(&consumer);
         }

@@ -10,7 +10,7 @@ use std::sync::Arc;
 use nexum_extension_api::{ConsumerId, Deliver, DeliveryId, Label, Output};
 use nexum_types::Time;
 
-use crate::entry::{Entry, Marks, State};
+use crate::entry::{Entry, State};
 use crate::filter::Form;
 use crate::line::{Rank, Standing};
 use crate::member::{Flight, Member, MemberFeed, Slot};
@@ -139,7 +139,6 @@ impl Queues {
         };
         queue.turn += 1;
         let turn = queue.turn;
-        queue.sit(consumer);
         let Some(member) = queue.members.get_mut(&consumer) else {
             return;
         };
@@ -158,16 +157,14 @@ impl Queues {
             Form::Dead => State::DeadLeased { delivery },
             Form::Plain | Form::Levels | Form::Lease => State::Leased { delivery },
         };
-        queue.change(sequence, state);
         let visibility = queue.options.visibility;
-        let Some(entry) = queue.entries.get_mut(&sequence) else {
+        queue.hand_out(sequence, state);
+        let Some(entry) = queue.entries.get(&sequence) else {
             return;
         };
-        entry.marks.set(Marks::GIVEN, true);
         let Some(message) = entry.message.clone() else {
             return;
         };
-        let entry = &queue.entries[&sequence];
         let deliver = Deliver {
             feed: feed.feed,
             consumer,
@@ -199,8 +196,7 @@ impl Queues {
         self.next_delivery = self.next_delivery.wrapping_add(1);
         self.flights.insert(delivery, flight);
         if let Some(state) = self.consumers.get_mut(&consumer) {
-            state.credit = state.credit.saturating_sub(1);
-            state.flights.insert(delivery);
+            state.take_off(delivery);
         }
         self.put_out(Output::Deliver(deliver));
     }

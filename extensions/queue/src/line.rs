@@ -224,6 +224,13 @@ impl Line {
         self.selectors.iter_mut().find(|it| it.id == id)
     }
 
+    /// A consumer is not to be found where it stands.
+    pub(crate) fn take_from_crews(&mut self, standing: Standing) {
+        for selector in &mut self.selectors {
+            selector.crew.remove(&standing);
+        }
+    }
+
     fn key_of(&self, entry: &Entry) -> Option<Arc<str>> {
         match self.order {
             Order::Key => entry.key().cloned(),

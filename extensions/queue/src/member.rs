@@ -1,6 +1,6 @@
 //! Consumers: sessions that are connected, and what they are of each queue.
 
-use std::collections::{BTreeSet, VecDeque};
+use std::collections::VecDeque;
 
 use nexum_extension_api::{ConsumerId, FeedId};
 use nexum_types::Time;
@@ -23,13 +23,30 @@ pub(crate) struct Consumer {
     /// Leases that it acknowledged to the broker and has not settled: each takes credit, too.
     pub(crate) held_leases: u32,
     pub(crate) feeds: Vec<FeedId>,
-    /// Deliveries of it that are not over, or not settled.
-    pub(crate) flights: BTreeSet<u64>,
+    /// Deliveries of it that are not over, or not settled, and some that are; oldest first.
+    pub(crate) flights: Vec<u64>,
+    /// How many of them are not.
+    pub(crate) open: usize,
     /// Queues that had something for it when it had no room, the longest ago first.
     pub(crate) asleep: VecDeque<Slot>,
 }
 
 impl Consumer {
+    /// A delivery goes out to it.
+    pub(crate) fn take_off(&mut self, delivery: u64) {
+        self.credit = self.credit.saturating_sub(1);
+        self.flights.push(delivery);
+        self.open += 1;
+    }
+
+    /// One of its deliveries is over, and settled or never will be; `is_open` knows which are not.
+    pub(crate) fn land(&mut self, is_open: impl Fn(u64) -> bool) {
+        self.open = self.open.saturating_sub(1);
+        if self.flights.len() > 2 * self.open + 32 {
+            self.flights.retain(|delivery| is_open(*delivery));
+        }
+    }
+
     pub(crate) fn has_room(&self) -> bool {
         self.credit > self.held_leases
     }

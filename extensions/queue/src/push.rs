@@ -178,7 +178,7 @@ impl Queues {
             waiter,
             drops,
         };
-        self.ask(changes, Pending::Push(Box::new(pending)));
+        self.ask(changes, Pending::Push(pending));
     }
 
     /// What was asked of the store is stored, or refused.
@@ -218,6 +218,7 @@ impl Queues {
         for waiter in repeats {
             self.answer(waiter, Ok(duplicate()));
         }
+        let is_due = record.due.is_none();
         self.arrive(slot, sequence, record, now);
         // The store may have taken longer than the message is worth.
         self.expire(slot, sequence, now);
@@ -225,7 +226,9 @@ impl Queues {
             self.make_room(slot, sequence, now);
         }
         self.dispatch(slot, now);
-        self.spill(slot, sequence);
+        if !is_due || self.holds_too_much() {
+            self.spill(slot, sequence);
+        }
     }
 
     /// A message is stored, and in the queue from now on.
@@ -378,8 +381,7 @@ fn admit(counts: Counts, options: &QueueOptions, size: u64) -> Result<bool, Refu
 
 /// What counts of a message, whatever topic it was pushed by: its own is not kept over a restart.
 fn size_in(queue: &Queue, message: &Message) -> u64 {
-    let topic = message.parts().topic.as_str();
-    (message.size_bytes() - topic.len() + queue.topic.len()) as u64
+    (message.size_bytes() - message.topic_bytes() + queue.topic.len()) as u64
 }
 
 fn duplicate() -> Reply {

@@ -6,10 +6,11 @@ use std::sync::Arc;
 use nexum_extension_api::ConsumerId;
 use nexum_types::Time;
 
-use crate::entry::{Entry, Reason, State};
+use crate::entry::{Entry, Marks, Reason, State};
 use crate::line::{Line, Standing};
 use crate::member::Member;
 use crate::queue_options::{Dispatch, QueueOptions};
+use crate::queues::NumberMap;
 use crate::waiter::Waiter;
 
 /// A queue.
@@ -32,7 +33,7 @@ pub(crate) struct Queue {
     pub(crate) line: Line,
     pub(crate) counts: Counts,
     pub(crate) identifiers: Identifiers,
-    pub(crate) members: BTreeMap<ConsumerId, Member>,
+    pub(crate) members: NumberMap<ConsumerId, Member>,
     pub(crate) captures: Vec<u64>,
     /// Counts deliveries.
     pub(crate) turn: u64,
@@ -120,7 +121,7 @@ impl Queue {
             line: Line::new(options.order),
             counts: Counts::default(),
             identifiers: Identifiers::default(),
-            members: BTreeMap::new(),
+            members: NumberMap::default(),
             captures: Vec::new(),
             turn: 0,
             options,
@@ -145,6 +146,14 @@ impl Queue {
         Some(before)
     }
 
+    /// A message that is ready goes to a consumer.
+    pub(crate) fn hand_out(&mut self, sequence: u64, state: State) {
+        self.change(sequence, state);
+        if let Some(entry) = self.entries.get_mut(&sequence) {
+            entry.marks.set(Marks::GIVEN, true);
+        }
+    }
+
     /// A message is gone.
     pub(crate) fn remove(&mut self, sequence: u64) -> Option<Entry> {
         let entry = self.entries.remove(&sequence)?;
@@ -157,7 +166,6 @@ impl Queue {
 
     /// A consumer that may have more is to be found by whoever looks for one.
     pub(crate) fn stand(&mut self, consumer: ConsumerId) {
-        self.sit(consumer);
         let Some(member) = self.members.get_mut(&consumer) else {
             return;
         };
@@ -165,9 +173,6 @@ impl Queue {
             .options
             .prefetch
             .is_some_and(|most| member.unsettled >= most);
-        if member.is_asleep || is_full {
-            return;
-        }
         let load = match self.options.dispatch {
             Dispatch::LeastLoaded => member.unsettled,
             Dispatch::RoundRobin => 0,
@@ -177,7 +182,14 @@ impl Queue {
             turn: member.turn,
             consumer,
         };
-        member.standing = Some(standing);
+        let standing = Some(standing).filter(|_| !member.is_asleep && !is_full);
+        let before = std::mem::replace(&mut member.standing, standing);
+        if let Some(before) = before {
+            self.line.take_from_crews(before);
+        }
+        let Some(standing) = standing else {
+            return;
+        };
         for feed in &member.feeds {
             if let Some(selector) = self.line.selector_mut(feed.selector) {
                 selector.crew.insert(standing);
@@ -191,9 +203,7 @@ impl Queue {
             return;
         };
         if let Some(standing) = member.standing.take() {
-            for selector in &mut self.line.selectors {
-                selector.crew.remove(&standing);
-            }
+            self.line.take_from_crews(standing);
         }
     }
 

@@ -70,7 +70,7 @@ pub struct Queues {
 #[derive(Debug)]
 pub(crate) enum Pending {
     /// A message.
-    Push(Box<PendingPush>),
+    Push(PendingPush),
     /// A queue of this name.
     Create(Arc<str>),
     /// What a command asked for is done, and this is what it is told.
@@ -219,7 +219,7 @@ impl Queues {
             write: WriteId(name),
             changes,
             when_refused,
-            fulfils: fulfilled.into_iter().collect(),
+            fulfils: fulfilled,
         }));
     }
 
@@ -234,7 +234,7 @@ impl Queues {
 
     fn written(&mut self, write: WriteId, refused: Option<String>, now: Time) {
         match self.pending.remove(&write.0) {
-            Some(Pending::Push(push)) => self.pushed(*push, refused, now),
+            Some(Pending::Push(push)) => self.pushed(push, refused, now),
             Some(Pending::Create(name)) => self.created(&name, refused, now),
             Some(Pending::Reply(command, reply)) => {
                 let result = Ok(reply);

@@ -122,12 +122,14 @@ impl MessageRecord {
             | u8::from(route.key.is_some()) << 6
             | u8::from(route.id.is_some()) << 7;
         let texts = [&route.levels, &route.key, &route.id];
+        let times = [parts.expires_at, self.due];
         let text_bytes: usize = texts.iter().copied().flatten().map(|it| it.len() + 2).sum();
-        let mut value =
-            Vec::with_capacity(31 + text_bytes + parts.properties.len() + parts.payload.len());
+        // All of it, so that nothing has to be copied to be boxed.
+        let head = 3 + 8 + 8 * times.iter().flatten().count() + text_bytes + 4;
+        let mut value = Vec::with_capacity(head + parts.properties.len() + parts.payload.len());
         value.extend_from_slice(&[VERSION, flags, self.priority]);
         value.extend_from_slice(&parts.published_at.as_micros().to_be_bytes());
-        for at in [parts.expires_at, self.due].into_iter().flatten() {
+        for at in times.into_iter().flatten() {
             value.extend_from_slice(&at.as_micros().to_be_bytes());
         }
         for text in texts.into_iter().flatten() {

@@ -70,7 +70,9 @@ impl Queues {
             self.end_flight(delivery);
             self.conclude_and_note(flight.slot, flight.sequence, ending, now);
             self.dispatch(flight.slot, now);
-            self.spill(flight.slot, flight.sequence);
+            if ending != Ending::Done {
+                self.spill(flight.slot, flight.sequence);
+            }
         }
         self.wake(consumer, now);
         let flights = &self.flights;
@@ -129,8 +131,8 @@ impl Queues {
         };
         let consumer = flight.consumer;
         if let Some(state) = self.consumers.get_mut(&consumer) {
-            state.flights.remove(&delivery);
-            if state.flights.is_empty() && !state.is_attached {
+            state.land(|delivery| self.flights.contains_key(&delivery));
+            if state.open == 0 && !state.is_attached {
                 self.consumers.remove(&consumer);
             }
         }

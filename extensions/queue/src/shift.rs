@@ -231,7 +231,7 @@ impl Queues {
     /// A message that was just pushed and that nobody has leaves memory if it is not its turn for
     /// long, or there is too much.
     pub(crate) fn spill(&mut self, slot: Slot, sequence: u64) {
-        let is_over = self.held_bytes > self.settings.memory_bytes;
+        let is_over = self.holds_too_much();
         let entry = self
             .queue(slot)
             .and_then(|queue| queue.entries.get(&sequence));
@@ -244,6 +244,11 @@ impl Queues {
         if is_spilled {
             self.let_go(slot, sequence);
         }
+    }
+
+    /// Whether there is more of messages in memory than there should be.
+    pub(crate) fn holds_too_much(&self) -> bool {
+        self.held_bytes > self.settings.memory_bytes
     }
 
     fn set_due(&mut self, slot: Slot, sequence: u64, state: State) {

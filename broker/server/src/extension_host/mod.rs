@@ -244,10 +244,8 @@ impl Host {
                     }
                 }
                 Output::Write(write) => {
-                    let commands = write.fulfils.iter();
-                    let companions = commands.filter_map(|it| self.companions.remove(it));
-                    let companions = companions.collect();
-                    self.writes.add(write, companions);
+                    let companion = write.fulfils.and_then(|it| self.companions.remove(&it));
+                    self.writes.add(write, companion);
                 }
                 Output::Read { read, keys } => self.read(read, keys, now),
                 Output::Event { severity, text } => {

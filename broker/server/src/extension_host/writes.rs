@@ -61,8 +61,8 @@ struct Submission {
 }
 
 impl Submission {
-    fn add(&mut self, write: Write, companions: Vec<CoreChange>) {
-        self.companions.extend(companions);
+    fn add(&mut self, write: Write, companion: Option<CoreChange>) {
+        self.companions.extend(companion);
         self.writes.push(write.write);
         for change in write.changes {
             self.bytes += change.key().len() + 8;
@@ -104,14 +104,14 @@ impl Line {
         }
     }
 
-    fn add(&mut self, write: Write, companions: Vec<CoreChange>) {
+    fn add(&mut self, write: Write, companion: Option<CoreChange>) {
         if let Some(last) = self.gathered.back_mut()
             && last.bytes < ENOUGH_BYTES
         {
-            return last.add(write, companions);
+            return last.add(write, companion);
         }
         let mut submission = Submission::default();
-        submission.add(write, companions);
+        submission.add(write, companion);
         self.gathered.push_back(submission);
     }
 
@@ -158,10 +158,10 @@ impl Writes {
         }
     }
 
-    pub(super) fn add(&mut self, write: Write, companions: Vec<CoreChange>) {
+    pub(super) fn add(&mut self, write: Write, companion: Option<CoreChange>) {
         match write.when_refused {
-            WhenRefused::Tell => self.telling.add(write, companions),
-            WhenRefused::Retry => self.lasting.add(write, companions),
+            WhenRefused::Tell => self.telling.add(write, companion),
+            WhenRefused::Retry => self.lasting.add(write, companion),
         }
     }
 
