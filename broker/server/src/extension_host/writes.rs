@@ -73,12 +73,14 @@ impl Submission {
         }
     }
 
-    fn encode(&self, table: TableId) -> Changes {
+    fn encode(&self, table: TableId, kind: Kind) -> Changes {
         let mut changes = Changes::new();
         for change in &self.changes {
-            match change {
-                Change::Put(key, value) => changes.put(table, key, value),
-                Change::Delete(key) => changes.delete(table, key),
+            match (change, kind) {
+                // What was never there leaves no trace when it is deleted soon.
+                (Change::Put(key, value), Kind::Telling) => changes.insert(table, key, value),
+                (Change::Put(key, value), Kind::Lasting) => changes.put(table, key, value),
+                (Change::Delete(key), _) => changes.delete(table, key),
             }
         }
         Encoder::new().encode(&self.companions, &mut changes);
@@ -117,10 +119,10 @@ impl Line {
 
     /// Waits while the store's queue is full: an extension that writes more than the disk takes has
     /// to, and nobody else waits for it.
-    fn submit(&mut self, table: TableId, in_order: bool) {
+    fn submit(&mut self, table: TableId, kind: Kind) {
         while let Some(submission) = self.gathered.pop_front() {
-            let mut changes = submission.encode(table);
-            if in_order && !self.submitted.is_empty() {
+            let mut changes = submission.encode(table, kind);
+            if kind == Kind::Lasting && !self.submitted.is_empty() {
                 changes.keep_in_order();
             }
             // The answers come in order, so that nothing has to be looked up by a tag.
@@ -176,9 +178,9 @@ impl Writes {
                 self.lasting.gathered.push_front(refused);
             }
         }
-        self.telling.submit(self.table, false);
+        self.telling.submit(self.table, Kind::Telling);
         if self.refused.is_empty() {
-            self.lasting.submit(self.table, true);
+            self.lasting.submit(self.table, Kind::Lasting);
         }
     }
 
