@@ -11,11 +11,12 @@ use std::time::Duration;
 use nexum_types::{Message, MessageParts, QoS, Time, TopicFilter, TopicName};
 
 use crate::address::Address;
+use crate::change::{Change, RecordKey};
 use crate::extension::{Extension, Unreadable};
 use crate::id::{CaptureId, CommandId, ConsumerId, DeliveryId, FeedId, PublicationId, ReceiptId};
 use crate::input::{Captured, Command, Input, Outcome, Subscribe, Unsubscribe, WriteRefusal};
 use crate::options::Options;
-use crate::output::{Change, Deliver, Output, Publish, Reply, Severity, WhenRefused, Write};
+use crate::output::{Deliver, Output, Publish, Reply, Severity, WhenRefused, Write};
 use crate::refusal::Refusal;
 
 /// How the store takes writes.
@@ -37,7 +38,7 @@ pub struct Driver<E> {
     now: Time,
     seed: u64,
     store: Store,
-    records: BTreeMap<Box<[u8]>, Box<[u8]>>,
+    records: BTreeMap<RecordKey, Box<[u8]>>,
     unanswered: VecDeque<Write>,
     keys: u64,
     replies: BTreeMap<CommandId, Option<Result<Reply, Refusal>>>,
@@ -105,7 +106,7 @@ impl<E: Extension> Driver<E> {
 
     /// What is stored.
     #[must_use]
-    pub fn records(&self) -> &BTreeMap<Box<[u8]>, Box<[u8]>> {
+    pub fn records(&self) -> &BTreeMap<RecordKey, Box<[u8]>> {
         &self.records
     }
 

@@ -20,6 +20,7 @@
 #![forbid(unsafe_code)]
 
 mod address;
+mod change;
 pub mod driver;
 mod extension;
 mod id;
@@ -30,12 +31,13 @@ mod refusal;
 mod span;
 
 pub use address::{Address, AddressError, NameError, check_name};
+pub use change::{Change, Changes, RecordKey};
 pub use extension::{Claim, Extension, Gauge, Unreadable};
 pub use id::{
     CaptureId, CommandId, ConsumerId, DeliveryId, FeedId, PublicationId, ReadId, ReceiptId, WriteId,
 };
 pub use input::{Captured, Command, Input, Outcome, Subscribe, Unsubscribe, WriteRefusal};
 pub use options::{OptionError, Options};
-pub use output::{Change, Deliver, Label, Output, Publish, Reply, Severity, WhenRefused, Write};
+pub use output::{Deliver, Label, Output, Publish, Reply, Severity, WhenRefused, Write};
 pub use refusal::{ErrorCode, Refusal};
 pub use span::{SpanError, parse_duration, parse_when};

@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use nexum_types::{Message, QoS};
 
+use crate::change::{Changes, RecordKey};
 use crate::id::{
     CaptureId, CommandId, ConsumerId, DeliveryId, FeedId, PublicationId, ReadId, ReceiptId, WriteId,
 };
@@ -63,7 +64,7 @@ pub enum Output {
         /// Names it in the answer.
         read: ReadId,
         /// The keys.
-        keys: Vec<Box<[u8]>>,
+        keys: Vec<RecordKey>,
     },
     /// For the log.
     Event {
@@ -124,7 +125,7 @@ pub struct Publish {
     pub message: Arc<Message>,
     /// What is stored together with whatever subscribers keep of it, or not at all: with it the
     /// extension forgets what it publishes, so that a crash does not publish it again.
-    pub changes: Vec<Change>,
+    pub changes: Changes,
 }
 
 /// Changes that become durable together or not at all.
@@ -133,7 +134,7 @@ pub struct Write {
     /// Names it in the answer.
     pub write: WriteId,
     /// In this order.
-    pub changes: Vec<Change>,
+    pub changes: Changes,
     /// What to do while the store takes nothing.
     pub when_refused: WhenRefused,
     /// The command that it fulfils: what the broker has to remember of it, such as the Packet
@@ -150,25 +151,6 @@ pub enum WhenRefused {
     /// It is tried again until it is stored, and so is, in its order, what comes after it by this
     /// way: for what has happened already.
     Retry,
-}
-
-/// One change in the extension's own table.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Change {
-    /// Sets a value.
-    Put(Box<[u8]>, Box<[u8]>),
-    /// Removes a key.
-    Delete(Box<[u8]>),
-}
-
-impl Change {
-    /// The key.
-    #[must_use]
-    pub fn key(&self) -> &[u8] {
-        match self {
-            Change::Put(key, _) | Change::Delete(key) => key,
-        }
-    }
 }
 
 /// How serious an event is.

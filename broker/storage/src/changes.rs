@@ -31,6 +31,14 @@ impl Changes {
         Changes::default()
     }
 
+    /// None yet, and room for so many bytes of keys and values and what stands before them.
+    pub fn with_capacity(bytes: usize) -> Changes {
+        Changes {
+            bytes: Vec::with_capacity(bytes),
+            ..Changes::default()
+        }
+    }
+
     /// Sets the value of a key.
     ///
     /// # Panics

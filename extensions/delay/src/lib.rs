@@ -48,8 +48,8 @@ use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
 
 use nexum_extension_api::{
-    Change, Claim, Command, CommandId, ErrorCode, Extension, Gauge, Input, Output, PublicationId,
-    ReadId, Refusal, Unreadable, WhenRefused, Write, WriteId,
+    Change, Changes, Claim, Command, CommandId, ErrorCode, Extension, Gauge, Input, Output,
+    PublicationId, ReadId, Refusal, Unreadable, WhenRefused, Write, WriteId,
 };
 use nexum_types::Time;
 
@@ -211,7 +211,7 @@ impl Delay {
     /// Deletes for good: it is tried until it is stored.
     fn write_lasting(&mut self, keys: impl IntoIterator<Item = Key>) -> WriteId {
         let write = WriteId(self.next_name());
-        let changes: Vec<Change> = keys
+        let changes: Changes = keys
             .into_iter()
             .map(|key| Change::Delete(key.encode()))
             .collect();

@@ -92,7 +92,7 @@ impl Delay {
             publication,
             topic: topic.clone(),
             message: Arc::new(record.to_message(now)),
-            changes: vec![Change::Delete(Key::Message(number).encode())],
+            changes: [Change::Delete(Key::Message(number).encode())].into(),
         }));
         if let Some(id) = &entry.id {
             self.ids.insert(Arc::clone(id), Place::Publishing);

@@ -1,6 +1,6 @@
 //! What is stored: `FORMAT.md`, in code.
 
-use nexum_extension_api::Unreadable;
+use nexum_extension_api::{RecordKey, Unreadable};
 use nexum_types::{Message, MessageParts, QoS, Time, TopicName};
 
 /// The only version there is.
@@ -25,10 +25,10 @@ pub(crate) enum Key {
 }
 
 impl Key {
-    pub(crate) fn encode(self) -> Box<[u8]> {
+    pub(crate) fn encode(self) -> RecordKey {
         match self {
-            Key::Message(number) => Box::from(number.to_be_bytes()),
-            Key::Mark(end) => [&MARK[..], &end.to_be_bytes()].concat().into_boxed_slice(),
+            Key::Message(number) => RecordKey::from(number.to_be_bytes()),
+            Key::Mark(end) => RecordKey::from(&*[&MARK[..], &end.to_be_bytes()].concat()),
         }
     }
 

@@ -24,7 +24,8 @@ use std::sync::Arc;
 
 use nexum_extension_api::{
     Change, Claim, Command, CommandId, ConsumerId, Deliver, DeliveryId, ErrorCode, Extension,
-    FeedId, Input, Output, Refusal, Reply, Subscribe, Unreadable, WhenRefused, Write, WriteId,
+    FeedId, Input, Output, RecordKey, Refusal, Reply, Subscribe, Unreadable, WhenRefused, Write,
+    WriteId,
 };
 use nexum_types::{Message, MessageParts, QoS, Time, TopicName};
 
@@ -80,12 +81,12 @@ impl Echo {
         match (address.verb(), address.has_levels()) {
             (None, false) => {
                 let write = WriteId(self.next_number());
-                let key = Box::from(address.name().as_bytes());
-                let value = Box::from(message.parts().payload);
+                let key = RecordKey::from(address.name().as_bytes());
+                let value = Box::from(message.payload());
                 // The promise: the publisher is acknowledged when this is stored.
                 self.outputs.push_back(Output::Write(Write {
                     write,
-                    changes: vec![Change::Put(key, value)],
+                    changes: [Change::Put(key, value)].into(),
                     when_refused: WhenRefused::Retry,
                     fulfils: Some(id),
                 }));

@@ -3,7 +3,7 @@
 use std::collections::VecDeque;
 use std::sync::Arc;
 
-use nexum_extension_api::{Change, Command, ErrorCode, Input, Refusal, Reply};
+use nexum_extension_api::{Change, Changes, Command, ErrorCode, Input, Refusal, Reply};
 use nexum_types::Time;
 use serde_json::{Map, Value};
 
@@ -233,7 +233,7 @@ impl Queues {
         now: Time,
     ) -> Result<(), Refusal> {
         let sequences = self.select_dead(slot, selection)?;
-        let mut changes = Vec::new();
+        let mut changes = Changes::new();
         for sequence in &sequences {
             let Some(queue) = self.queue_mut(slot) else {
                 return Ok(());
@@ -252,7 +252,7 @@ impl Queues {
         let reply = count_reply("redriven", sequences.len());
         let mut changes = changes.into_iter();
         loop {
-            let part: Vec<Change> = changes.by_ref().take(PART).collect();
+            let part: Changes = changes.by_ref().take(PART).collect();
             if changes.len() == 0 {
                 self.note_for(part, Pending::Reply(command.id, reply));
                 break;
@@ -326,7 +326,7 @@ impl Queues {
             let reason = format!("nothing that is delayed has the id '{id}'");
             return self.refuse(command.id, Refusal::new(ErrorCode::NotFound, reason));
         }
-        let mut changes = Vec::new();
+        let mut changes = Changes::new();
         for (sequence, slot) in delayed {
             self.discard(slot, sequence, &mut changes);
             let Some(queue) = self.queue_mut(slot) else {

@@ -4,7 +4,7 @@ use std::collections::VecDeque;
 use std::sync::Arc;
 
 use nexum_extension_api::{
-    CaptureId, Change, CommandId, Input, Output, Refusal, Reply, Severity, check_name,
+    CaptureId, Change, Changes, CommandId, Input, Output, Refusal, Reply, Severity, check_name,
 };
 use nexum_types::Time;
 
@@ -81,7 +81,7 @@ impl Queues {
         is_declared: bool,
     ) {
         let id = self.next_sequence();
-        let changes = vec![put_queue(id, name, &options, false)];
+        let changes = Changes::from([put_queue(id, name, &options, false)]);
         let forming = Forming {
             id,
             options,
@@ -194,7 +194,7 @@ impl Queues {
     }
 
     /// Stores what a queue is now.
-    pub(crate) fn record_queue(&self, slot: Slot) -> Vec<Change> {
+    pub(crate) fn record_queue(&self, slot: Slot) -> Changes {
         self.queue(slot)
             .map(|queue| put_queue(queue.id, &queue.name, &queue.options, queue.is_paused))
             .into_iter()
@@ -245,7 +245,7 @@ impl Queues {
             }
         }
         // First of all the queue itself: what a crash leaves of it belongs to nothing.
-        let changes = vec![Change::Delete(Key::Queue(id).encode())];
+        let changes = Changes::from([Change::Delete(Key::Queue(id).encode())]);
         self.note_for(changes, Pending::Reply(command, Reply::default()));
         self.remove_keys(keys, None);
     }

@@ -7,7 +7,7 @@
 use std::fmt::Write as _;
 use std::sync::Arc;
 
-use nexum_extension_api::{ConsumerId, Deliver, DeliveryId, Label, Output};
+use nexum_extension_api::{Changes, ConsumerId, Deliver, DeliveryId, Label, Output};
 use nexum_types::Time;
 
 use crate::entry::{Entry, State};
@@ -44,7 +44,7 @@ impl Queues {
     pub(crate) fn dispatch_one(&mut self, slot: Slot, avoided: Option<Avoided>, now: Time) -> bool {
         while let Some(choice) = self.choose(slot, avoided) {
             let sequence = choice.rank.sequence();
-            let mut changes = Vec::new();
+            let mut changes = Changes::new();
             if self.expire_if_due(slot, sequence, now, &mut changes) {
                 self.note(changes);
                 continue;

@@ -6,7 +6,7 @@
 
 use std::time::Duration;
 
-use nexum_extension_api::{Change, Command, ErrorCode, Refusal, Reply, parse_duration};
+use nexum_extension_api::{Change, Changes, Command, ErrorCode, Refusal, Reply, parse_duration};
 use nexum_types::Time;
 
 use crate::entry::{Marks, State};
@@ -100,7 +100,7 @@ impl Queues {
             }
             _ => return Err(bad("nothing follows the receipt")),
         };
-        let mut changes = Vec::new();
+        let mut changes = Changes::new();
         match self.holder(slot, &receipt)? {
             Holder::Settled if ending == Ending::Done => {
                 // Stored again, so that this answer comes after the first one was good.
@@ -133,7 +133,7 @@ impl Queues {
     }
 
     /// The command is answered when what it led to is stored.
-    fn settle_command(&mut self, command: &Command, changes: Vec<Change>) {
+    fn settle_command(&mut self, command: &Command, changes: Changes) {
         let pending = Pending::Reply(command.id, Reply::default());
         self.note_for(changes, pending);
     }

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use nexum_extension_api::{
-    Captured, Change, Command, CommandId, ErrorCode, Input, Options, Refusal, Reply,
+    Captured, Change, Changes, Command, CommandId, ErrorCode, Input, Options, Refusal, Reply,
 };
 use nexum_types::{MAX_TOPIC_BYTES, Message, MessageParts, Time};
 
@@ -150,10 +150,10 @@ impl Queues {
             priority: options.priority.unwrap_or(0),
             due: due.map(|delay| now + delay),
         };
-        let mut changes = vec![Change::Put(
+        let mut changes = Changes::from([Change::Put(
             Key::Message(queue_id, sequence).encode(),
             record.encode(),
-        )];
+        )]);
         if let Some(id) = record.route.as_ref().and_then(|route| route.id.clone())
             && !window.is_zero()
         {
@@ -255,7 +255,7 @@ impl Queues {
 
     /// The oldest ready messages go until what is there is within the limits.
     fn make_room(&mut self, slot: Slot, newest: u64, now: Time) {
-        let mut changes = Vec::new();
+        let mut changes = Changes::new();
         while let Some(queue) = self.queue(slot)
             && (queue.counts.messages() > queue.options.max_len
                 || queue.counts.bytes > queue.options.max_bytes)
@@ -340,7 +340,7 @@ impl Queues {
         let queue_id = queue.id;
         let identifiers = &mut queue.identifiers;
         identifiers.is_timed = false;
-        let mut changes = Vec::new();
+        let mut changes = Changes::new();
         while changes.len() < PART
             && let Some((_, sequence, id)) =
                 identifiers.order.pop_front_if(|(until, ..)| *until <= now)

@@ -6,8 +6,8 @@ use std::sync::Arc;
 use foldhash::fast::FixedState;
 use hashbrown::HashMap;
 use nexum_extension_api::{
-    Change, Claim, Command, CommandId, ConsumerId, Extension, FeedId, Gauge, Input, Output,
-    Refusal, Reply, Severity, Unreadable, WhenRefused, Write, WriteId,
+    Change, Changes, Claim, Command, CommandId, ConsumerId, Extension, FeedId, Gauge, Input,
+    Output, Refusal, Reply, Severity, Unreadable, WhenRefused, Write, WriteId,
 };
 use nexum_types::Time;
 
@@ -178,7 +178,7 @@ impl Queues {
         if sequence >= self.mark {
             self.mark = sequence.saturating_add(BLOCK);
             let mark = Change::Put(Key::Mark.encode(), encode_mark(self.mark));
-            self.note(vec![mark]);
+            self.note([mark].into());
         }
         sequence
     }
@@ -195,21 +195,21 @@ impl Queues {
     }
 
     /// Asks for what may be refused: keys that were never there.
-    pub(crate) fn ask(&mut self, changes: Vec<Change>, pending: Pending) {
+    pub(crate) fn ask(&mut self, changes: Changes, pending: Pending) {
         self.write(changes, WhenRefused::Tell, Some(pending));
     }
 
     /// Has stored what has happened already.
-    pub(crate) fn note(&mut self, changes: Vec<Change>) {
+    pub(crate) fn note(&mut self, changes: Changes) {
         self.write(changes, WhenRefused::Retry, None);
     }
 
     /// The same, and what comes of it matters.
-    pub(crate) fn note_for(&mut self, changes: Vec<Change>, pending: Pending) {
+    pub(crate) fn note_for(&mut self, changes: Changes, pending: Pending) {
         self.write(changes, WhenRefused::Retry, Some(pending));
     }
 
-    fn write(&mut self, changes: Vec<Change>, when_refused: WhenRefused, pending: Option<Pending>) {
+    fn write(&mut self, changes: Changes, when_refused: WhenRefused, pending: Option<Pending>) {
         let name = self.next_name();
         let fulfilled = pending.as_ref().and_then(Pending::command);
         if let Some(pending) = pending {

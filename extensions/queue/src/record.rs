@@ -3,7 +3,7 @@
 use std::fmt;
 use std::sync::Arc;
 
-use nexum_extension_api::Unreadable;
+use nexum_extension_api::{RecordKey, Unreadable};
 use nexum_types::{Message, MessageParts, QoS, Time, TopicName};
 
 use crate::entry::{Reason, Route};
@@ -33,19 +33,19 @@ pub(crate) enum Key {
 }
 
 impl Key {
-    pub(crate) fn encode(self) -> Box<[u8]> {
+    pub(crate) fn encode(self) -> RecordKey {
         let of_message = |kind: u8, queue: u64, sequence: u64| {
             let mut key = [kind; 17];
             key[1..9].copy_from_slice(&queue.to_be_bytes());
             key[9..].copy_from_slice(&sequence.to_be_bytes());
-            Box::from(key)
+            RecordKey::from(key)
         };
         match self {
-            Key::Mark => Box::from([MARK]),
+            Key::Mark => RecordKey::from([MARK]),
             Key::Queue(queue) => {
                 let mut key = [QUEUE; 9];
                 key[1..].copy_from_slice(&queue.to_be_bytes());
-                Box::from(key)
+                RecordKey::from(key)
             }
             Key::Message(queue, sequence) => of_message(MESSAGE, queue, sequence),
             Key::Progress(queue, sequence) => of_message(PROGRESS, queue, sequence),

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use nexum_extension_api::{Change, ConsumerId, Outcome};
+use nexum_extension_api::{Change, Changes, ConsumerId, Outcome};
 use nexum_types::{ReasonCode, Time};
 
 use crate::dispatch::Avoided;
@@ -166,7 +166,7 @@ impl Queues {
         ending: Ending,
         now: Time,
     ) {
-        let mut changes = Vec::new();
+        let mut changes = Changes::new();
         self.conclude(slot, sequence, ending, now, &mut changes);
         if !changes.is_empty() {
             self.note(changes);
@@ -180,7 +180,7 @@ impl Queues {
         sequence: u64,
         ending: Ending,
         now: Time,
-        changes: &mut Vec<Change>,
+        changes: &mut Changes,
     ) {
         let Some(queue) = self.queue_mut(slot) else {
             return;

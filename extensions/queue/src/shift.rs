@@ -1,7 +1,7 @@
 //! Messages that come, go, and change where they stand, with all that is kept of that elsewhere:
 //! timers, memory, and what may be cancelled.
 
-use nexum_extension_api::Change;
+use nexum_extension_api::{Change, Changes};
 use nexum_types::Time;
 
 use crate::entry::{Entry, Marks, Reason, State};
@@ -80,7 +80,7 @@ impl Queues {
     }
 
     /// A message is gone from the store, too.
-    pub(crate) fn discard(&mut self, slot: Slot, sequence: u64, changes: &mut Vec<Change>) {
+    pub(crate) fn discard(&mut self, slot: Slot, sequence: u64, changes: &mut Changes) {
         let Some(queue) = self.queue(slot).map(|queue| queue.id) else {
             return;
         };
@@ -99,7 +99,7 @@ impl Queues {
         sequence: u64,
         reason: Reason,
         now: Time,
-        changes: &mut Vec<Change>,
+        changes: &mut Changes,
     ) {
         self.shift(slot, sequence, State::Dead { since: now });
         self.let_go(slot, sequence);
@@ -138,7 +138,7 @@ impl Queues {
         slot: Slot,
         sequence: u64,
         now: Time,
-        changes: &mut Vec<Change>,
+        changes: &mut Changes,
     ) {
         self.shift(slot, sequence, State::Ready { since: now });
         self.expire_if_due(slot, sequence, now, changes);
@@ -150,7 +150,7 @@ impl Queues {
         slot: Slot,
         sequence: u64,
         now: Time,
-        changes: &mut Vec<Change>,
+        changes: &mut Changes,
     ) -> bool {
         let Some(queue) = self.queue(slot) else {
             return false;
@@ -179,7 +179,7 @@ impl Queues {
     }
 
     pub(crate) fn expire(&mut self, slot: Slot, sequence: u64, now: Time) {
-        let mut changes = Vec::new();
+        let mut changes = Changes::new();
         if self.expire_if_due(slot, sequence, now, &mut changes) {
             self.note(changes);
             self.dispatch(slot, now);
@@ -194,7 +194,7 @@ impl Queues {
         let Some(entry) = queue.entries.get(&sequence) else {
             return;
         };
-        let mut changes = Vec::new();
+        let mut changes = Changes::new();
         match entry.state {
             State::Delayed { until } | State::Resting { until } if until <= now => {
                 self.give_back(slot, sequence, now, &mut changes);

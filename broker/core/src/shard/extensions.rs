@@ -4,8 +4,8 @@
 use std::sync::Arc;
 
 use nexum_extension_api::{
-    CaptureId, Captured, Change as ExtensionChange, CommandId, Input, Output, PublicationId,
-    Publish, ReceiptId,
+    CaptureId, Captured, Change as ExtensionChange, Changes, CommandId, Input, Output,
+    PublicationId, Publish, ReceiptId,
 };
 use nexum_types::{Message, MessageParts, QoS, Time, TopicFilter, TopicName};
 
@@ -65,7 +65,7 @@ pub(super) struct Publishing {
     /// For those who do not keep it, afterwards.
     message: Option<Arc<Message>>,
     /// To be stored afterwards, because it could not be together.
-    changes: Vec<ExtensionChange>,
+    changes: Changes,
 }
 
 impl Shard {
@@ -207,7 +207,7 @@ impl Shard {
             extension,
             publication: id,
             message: None,
-            changes: Vec::new(),
+            changes: Changes::new(),
         };
         if self.words.is_addressed(topic.as_str()) {
             publishing.changes = changes;
@@ -268,9 +268,9 @@ impl Shard {
 fn own_change(table: u16, change: ExtensionChange) -> Change {
     match change {
         ExtensionChange::Put(key, value) => Change::Put(
-            Key::Extension(table, Arc::from(key)),
+            Key::Extension(table, Arc::from(&*key)),
             Value::Extension(Arc::from(value)),
         ),
-        ExtensionChange::Delete(key) => Change::Delete(Key::Extension(table, Arc::from(key))),
+        ExtensionChange::Delete(key) => Change::Delete(Key::Extension(table, Arc::from(&*key))),
     }
 }

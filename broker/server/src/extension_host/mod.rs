@@ -17,7 +17,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use nexum_core::{Change, ExtensionConfig, ExtensionId, Input as ShardInput, ShardId, home_of};
-use nexum_extension_api::{CommandId, Extension, Input, Output, ReadId, Severity};
+use nexum_extension_api::{CommandId, Extension, Input, Output, ReadId, RecordKey, Severity};
 use nexum_storage::{ReadError, Reader, Store, StoreThread, TableId};
 use nexum_types::Time;
 
@@ -132,7 +132,7 @@ pub(crate) struct Host {
     /// What gathers for each shard in a turn.
     outboxes: Vec<Vec<Output>>,
     /// Reads that failed, and when they are tried again.
-    unread: Vec<(ReadId, Vec<Box<[u8]>>)>,
+    unread: Vec<(ReadId, Vec<RecordKey>)>,
     read_at: Option<Instant>,
 }
 
@@ -266,7 +266,7 @@ impl Host {
         }
     }
 
-    fn read(&mut self, read: ReadId, keys: Vec<Box<[u8]>>, now: Time) {
+    fn read(&mut self, read: ReadId, keys: Vec<RecordKey>, now: Time) {
         match self.values_of(&keys) {
             Ok(values) => self.extension.handle(Input::Read { read, values }, now),
             Err(error) => {
@@ -280,7 +280,7 @@ impl Host {
     }
 
     /// A record that is damaged is as one that is not there.
-    fn values_of(&self, keys: &[Box<[u8]>]) -> Result<Vec<Option<Box<[u8]>>>, std::io::Error> {
+    fn values_of(&self, keys: &[RecordKey]) -> Result<Vec<Option<Box<[u8]>>>, std::io::Error> {
         let view = self.reader.view();
         let mut values = Vec::with_capacity(keys.len());
         for key in keys {

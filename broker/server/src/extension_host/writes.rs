@@ -19,6 +19,9 @@ use super::mailbox::{HostLetter, HostMailbox};
 /// A submission is not made larger by one more write.
 const ENOUGH_BYTES: usize = 256 * 1024;
 
+/// What stands before a key and its value in a submission.
+const HEAD_BYTES: usize = 11;
+
 /// How long a store that refuses is left alone.
 const RETRY: Duration = Duration::from_secs(1);
 
@@ -65,7 +68,7 @@ impl Submission {
         self.companions.extend(companion);
         self.writes.push(write.write);
         for change in write.changes {
-            self.bytes += change.key().len() + 8;
+            self.bytes += change.key().len() + HEAD_BYTES;
             if let Change::Put(_, value) = &change {
                 self.bytes += value.len();
             }
@@ -74,7 +77,7 @@ impl Submission {
     }
 
     fn encode(&self, table: TableId, kind: Kind) -> Changes {
-        let mut changes = Changes::new();
+        let mut changes = Changes::with_capacity(self.bytes);
         for change in &self.changes {
             match (change, kind) {
                 // What was never there leaves no trace when it is deleted soon.
@@ -225,7 +228,7 @@ impl Writes {
         let mut taken_back = Submission::default();
         for change in &submission.changes {
             if let Change::Put(key, _) = change {
-                taken_back.bytes += key.len() + 8;
+                taken_back.bytes += key.len() + HEAD_BYTES;
                 taken_back.changes.push(Change::Delete(key.clone()));
             }
         }

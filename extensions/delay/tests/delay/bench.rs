@@ -7,8 +7,8 @@ use std::time::Duration;
 
 use nexum_delay::{Delay, Settings};
 use nexum_extension_api::{
-    Address, Change, Command, CommandId, Extension, Input, Options, Output, Publish, ReadId,
-    Refusal, Reply, Severity, WhenRefused, Write, WriteRefusal,
+    Address, Change, Changes, Command, CommandId, Extension, Input, Options, Output, Publish,
+    ReadId, RecordKey, Refusal, Reply, Severity, WhenRefused, Write, WriteRefusal,
 };
 use nexum_types::{Message, MessageParts, QoS, Time, TopicName};
 
@@ -16,14 +16,14 @@ pub(crate) struct Bench {
     settings: Settings,
     pub(crate) delay: Delay,
     pub(crate) now: Time,
-    pub(crate) records: BTreeMap<Box<[u8]>, Box<[u8]>>,
+    pub(crate) records: BTreeMap<RecordKey, Box<[u8]>>,
     /// Writes are stored as they come; otherwise when a test says so.
     pub(crate) is_quick: bool,
     /// Reads are answered as they come.
     pub(crate) reads_at_once: bool,
     pub(crate) telling: VecDeque<Write>,
     pub(crate) lasting: VecDeque<Write>,
-    pub(crate) reads: VecDeque<(ReadId, Vec<Box<[u8]>>)>,
+    pub(crate) reads: VecDeque<(ReadId, Vec<RecordKey>)>,
     /// Publications without an answer.
     pub(crate) publications: VecDeque<Publish>,
     replies: BTreeMap<CommandId, Option<Result<Reply, Refusal>>>,
@@ -206,7 +206,7 @@ impl Bench {
         self.records.keys().filter(|key| key.len() == 8).count()
     }
 
-    pub(crate) fn apply(&mut self, changes: Vec<Change>) {
+    pub(crate) fn apply(&mut self, changes: Changes) {
         for change in changes {
             match change {
                 Change::Put(key, value) => {

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use nexum_extension_api::{
     Address, Command, CommandId, ConsumerId, Extension, FeedId, Input, Options, Output, ReadId,
-    Subscribe,
+    RecordKey, Subscribe,
 };
 use nexum_queue::{QueueOptions, Queues, Settings};
 use nexum_types::{Message, MessageParts, QoS, Time, TopicName};
@@ -15,8 +15,8 @@ const NOW: Time = Time::from_micros(1_800_000_000_000_000);
 /// A host whose store writes at once and reads when it is told to.
 struct Host {
     queues: Queues,
-    records: BTreeMap<Box<[u8]>, Box<[u8]>>,
-    reads: Vec<(ReadId, Vec<Box<[u8]>>)>,
+    records: BTreeMap<RecordKey, Box<[u8]>>,
+    reads: Vec<(ReadId, Vec<RecordKey>)>,
     delivered: Vec<String>,
     commands: u64,
     now: Time,
