@@ -59,7 +59,6 @@ mod tls_config;
 mod transport;
 
 pub use authenticate::Authenticator;
-pub use extension_host::{Composed, RestoreError};
 pub use handle::{Handle, ReloadError};
 pub use listener::{
     BindError, ListenerAddress, ListenerConfig, ListenerTransport, WebSocketConfig,
@@ -68,6 +67,7 @@ pub use metrics::{
     AcceptSnapshot, LATENCY_BOUNDS_MICROSECONDS, LatencyHistogram, Load, MetricsSnapshot,
     ShardSnapshot, StoreSnapshot,
 };
+pub use nexum_extension_host::{Composed, RestoreError};
 pub use password_file::{PasswordFile, PasswordFileError};
 pub use recovery::RecoveryError;
 pub use server::{RunError, Running, Server, ServerConfig, ServerError};

@@ -5,11 +5,11 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use nexum_core::{Input, Limits, MessageId, SessionId, Shard, ShardConfig, ShardId};
+use nexum_extension_host::{Composed, RestoreError};
 use nexum_records::{Meta, RecordsError, Recovered, recover};
 use nexum_storage::{CommitError, Refusal, Store};
 
 use crate::clock::Clock;
-use crate::extension_host::{Composed, RestoreError};
 
 /// How often the log tells how far it is.
 const PROGRESS: Duration = Duration::from_secs(1);

@@ -6,12 +6,13 @@ use std::sync::{Arc, OnceLock, mpsc};
 use std::thread::{self, JoinHandle};
 
 use nexum_core::{ExtensionId, Limits, Shard, ShardId};
+use nexum_extension_host::Composed;
 use nexum_storage::{Store, StoreEvent, StoreThread, ThreadOptions};
 use tokio::sync::oneshot;
 
 use crate::acceptor::{Acceptor, BoundSockets, StopAccepting};
 use crate::authenticate::{AuthenticationPool, Authenticator};
-use crate::extension_host::{Composed, Host, HostLetter, HostMailbox, HostParts};
+use crate::extension_host::{HostLetter, HostMailbox, HostThread, HostThreadParts};
 use crate::guard::guarded;
 use crate::handle::{Handle, Shared};
 use crate::keeper::{Keeper, Keepers};
@@ -229,7 +230,7 @@ impl Server {
         for (place, composed) in extensions.into_iter().enumerate() {
             let mailbox = Arc::clone(&shared.hosts[place]);
             let name = composed.extension.name();
-            let parts = HostParts {
+            let parts = HostThreadParts {
                 id: ExtensionId(place as u8),
                 composed,
                 mailbox: Arc::clone(&mailbox),
@@ -237,7 +238,7 @@ impl Server {
                 clock: shared.clock,
                 seed,
             };
-            let host = Host::new(parts, &store);
+            let host = HostThread::new(parts, &store);
             running.host(name, mailbox, host)?;
         }
         running.store = Some(store);
@@ -314,11 +315,11 @@ impl Running {
         &mut self,
         name: &'static str,
         mailbox: Arc<HostMailbox>,
-        host: Host,
+        host: HostThread,
     ) -> Result<(), RunError> {
         let handle = self.handle.clone();
         let spawned = thread::Builder::new().name(name.into()).spawn(move || {
-            let outcome = guarded(|| host.run()).unwrap_or_else(Err);
+            let outcome = guarded(|| host.run());
             if outcome.is_err() {
                 handle.shut_down();
             }

@@ -1,14 +1,13 @@
 //! How threads hand things to the thread of an extension.
 
 use std::sync::mpsc::{self, Sender};
-use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use nexum_core::ExtensionBatch;
 use nexum_extension_api::Gauge;
-use nexum_storage::Answer;
-
-use super::writes::Kind;
+use nexum_extension_host::LineId;
+use nexum_storage::{Answer, Listener};
 
 /// How long an answer is waited for.
 const PATIENCE: Duration = Duration::from_millis(250);
@@ -18,8 +17,8 @@ const PATIENCE: Duration = Duration::from_millis(250);
 pub(crate) enum HostLetter {
     /// From a shard: what a turn had for it.
     Batch(ExtensionBatch),
-    /// From the store: what became of submissions.
-    Written(Vec<(Kind, Answer)>),
+    /// From the store: what became of submissions of a line.
+    Written(LineId, Vec<Answer>),
     /// Somebody wants to know its numbers.
     Report(Sender<Vec<Gauge>>),
     /// Nobody wants anything any more.
@@ -78,5 +77,18 @@ impl HostMailbox {
     fn lock(&self) -> MutexGuard<'_, Vec<HostLetter>> {
         // Whole at every moment: nothing in here can panic between two changes.
         self.letters.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// Passes what the store says of a line on to the thread of the extension.
+pub(super) struct LineListener {
+    pub(super) line: LineId,
+    pub(super) mailbox: Arc<HostMailbox>,
+}
+
+impl Listener for LineListener {
+    fn answered(&self, answers: &[Answer]) {
+        self.mailbox
+            .post(HostLetter::Written(self.line, answers.to_vec()));
     }
 }

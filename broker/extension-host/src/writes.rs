@@ -6,15 +6,13 @@
 //! submitted until it is taken, in its order.
 
 use std::collections::VecDeque;
-use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use nexum_core::Change as CoreChange;
 use nexum_extension_api::{Change, Input, WhenRefused, Write, WriteId, WriteRefusal};
 use nexum_records::Encoder;
-use nexum_storage::{Answer, Changes, Listener, Refusal, Submitter, TableId};
-
-use super::mailbox::{HostLetter, HostMailbox};
+use nexum_storage::{Answer, Changes, Refusal, TableId};
+use nexum_types::Time;
 
 /// A submission is not made larger by one more write.
 const ENOUGH_BYTES: usize = 256 * 1024;
@@ -25,37 +23,27 @@ const HEAD_BYTES: usize = 11;
 /// How long a store that refuses is left alone.
 const RETRY: Duration = Duration::from_secs(1);
 
-/// The two lines.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Kind {
+/// One of the two lines to the store: what is taken from one has a listener of its own there.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum LineId {
     /// [`WhenRefused::Tell`].
     Telling,
     /// [`WhenRefused::Retry`].
     Lasting,
 }
 
-/// Passes answers on to the thread of the extension.
-pub(super) struct WriteAnswers {
-    kind: Kind,
-    mailbox: Arc<HostMailbox>,
-}
-
-impl WriteAnswers {
-    pub(super) fn new(kind: Kind, mailbox: Arc<HostMailbox>) -> WriteAnswers {
-        WriteAnswers { kind, mailbox }
-    }
-}
-
-impl Listener for WriteAnswers {
-    fn answered(&self, answers: &[Answer]) {
-        let answers = answers.iter().map(|answer| (self.kind, answer.clone()));
-        self.mailbox.post(HostLetter::Written(answers.collect()));
-    }
+/// Something for the store.
+#[derive(Clone, Debug)]
+pub struct Submission {
+    /// Which line it is of.
+    pub line: LineId,
+    /// What is to be stored together.
+    pub changes: Changes,
 }
 
 /// Writes that are submitted together.
 #[derive(Debug, Default)]
-struct Submission {
+struct Gathered {
     writes: Vec<WriteId>,
     changes: Vec<Change>,
     /// What the broker keeps of the commands that they fulfil.
@@ -63,7 +51,7 @@ struct Submission {
     bytes: usize,
 }
 
-impl Submission {
+impl Gathered {
     fn add(&mut self, write: Write, companion: Option<CoreChange>) {
         self.companions.extend(companion);
         self.writes.push(write.write);
@@ -76,65 +64,40 @@ impl Submission {
         }
     }
 
-    fn encode(&self, table: TableId, kind: Kind) -> Changes {
+    fn encode(&self, table: TableId, line: LineId, encoder: &mut Encoder) -> Changes {
         let mut changes = Changes::with_capacity(self.bytes);
         for change in &self.changes {
-            match (change, kind) {
+            match (change, line) {
                 // What was never there leaves no trace when it is deleted soon.
-                (Change::Put(key, value), Kind::Telling) => changes.insert(table, key, value),
-                (Change::Put(key, value), Kind::Lasting) => changes.put(table, key, value),
+                (Change::Put(key, value), LineId::Telling) => changes.insert(table, key, value),
+                (Change::Put(key, value), LineId::Lasting) => changes.put(table, key, value),
                 (Change::Delete(key), _) => changes.delete(table, key),
             }
         }
-        Encoder::new().encode(&self.companions, &mut changes);
+        encoder.encode(&self.companions, &mut changes);
         changes
     }
 }
 
 /// One line of submissions.
+#[derive(Debug, Default)]
 struct Line {
-    submitter: Submitter,
-    /// Not handed over yet.
-    gathered: VecDeque<Submission>,
-    /// Handed over, without an answer.
-    submitted: VecDeque<Submission>,
+    /// Not taken yet.
+    gathered: VecDeque<Gathered>,
+    /// Taken, without an answer.
+    submitted: VecDeque<Gathered>,
 }
 
 impl Line {
-    fn new(submitter: Submitter) -> Line {
-        Line {
-            submitter,
-            gathered: VecDeque::new(),
-            submitted: VecDeque::new(),
-        }
-    }
-
     fn add(&mut self, write: Write, companion: Option<CoreChange>) {
         if let Some(last) = self.gathered.back_mut()
             && last.bytes < ENOUGH_BYTES
         {
             return last.add(write, companion);
         }
-        let mut submission = Submission::default();
-        submission.add(write, companion);
-        self.gathered.push_back(submission);
-    }
-
-    /// Waits while the store's queue is full: an extension that writes more than the disk takes has
-    /// to, and nobody else waits for it.
-    fn submit(&mut self, table: TableId, kind: Kind) {
-        while let Some(submission) = self.gathered.pop_front() {
-            let mut changes = submission.encode(table, kind);
-            if kind == Kind::Lasting && !self.submitted.is_empty() {
-                changes.keep_in_order();
-            }
-            // The answers come in order, so that nothing has to be looked up by a tag.
-            if self.submitter.submit(0, changes).is_err() {
-                // The store is closed, and nobody is told anything any more.
-                return;
-            }
-            self.submitted.push_back(submission);
-        }
+        let mut gathered = Gathered::default();
+        gathered.add(write, companion);
+        self.gathered.push_back(gathered);
     }
 
     fn is_idle(&self) -> bool {
@@ -143,77 +106,103 @@ impl Line {
 }
 
 /// See the [module](self).
-pub(super) struct Writes {
+#[derive(Debug)]
+pub(crate) struct Writes {
     table: TableId,
+    encoder: Encoder,
     telling: Line,
     lasting: Line,
     /// What was refused, in its order.
-    refused: VecDeque<Submission>,
-    retry_at: Option<Instant>,
+    refused: VecDeque<Gathered>,
+    retry_at: Option<Time>,
 }
 
 impl Writes {
-    pub(super) fn new(table: TableId, submitter: impl Fn(Kind) -> Submitter) -> Writes {
+    pub(crate) fn new(table: TableId) -> Writes {
         Writes {
             table,
-            telling: Line::new(submitter(Kind::Telling)),
-            lasting: Line::new(submitter(Kind::Lasting)),
+            encoder: Encoder::new(),
+            telling: Line::default(),
+            lasting: Line::default(),
             refused: VecDeque::new(),
             retry_at: None,
         }
     }
 
-    pub(super) fn add(&mut self, write: Write, companion: Option<CoreChange>) {
+    pub(crate) fn add(&mut self, write: Write, companion: Option<CoreChange>) {
         match write.when_refused {
             WhenRefused::Tell => self.telling.add(write, companion),
             WhenRefused::Retry => self.lasting.add(write, companion),
         }
     }
 
-    /// Hands over what has gathered.
-    pub(super) fn submit(&mut self) {
-        if self.retry_at.is_some_and(|at| at <= Instant::now()) {
+    /// The next of what has gathered.
+    pub(crate) fn take_submission(&mut self, now: Time) -> Option<Submission> {
+        self.take_up_refused(now);
+        if let Some(submission) = self.take_from(LineId::Telling) {
+            return Some(submission);
+        }
+        if !self.refused.is_empty() {
+            return None;
+        }
+        let follows = !self.lasting.submitted.is_empty();
+        let mut submission = self.take_from(LineId::Lasting)?;
+        if follows {
+            submission.changes.keep_in_order();
+        }
+        Some(submission)
+    }
+
+    /// When its time has come, what was refused is first again, in its order.
+    fn take_up_refused(&mut self, now: Time) {
+        if self.retry_at.is_some_and(|at| at <= now) {
             self.retry_at = None;
         }
         if self.retry_at.is_none() && self.lasting.submitted.is_empty() {
-            // In the order in which it was refused, before what came after it.
             while let Some(refused) = self.refused.pop_back() {
                 self.lasting.gathered.push_front(refused);
             }
         }
-        self.telling.submit(self.table, Kind::Telling);
-        if self.refused.is_empty() {
-            self.lasting.submit(self.table, Kind::Lasting);
-        }
     }
 
-    /// What became of submissions: what the extension is to hear of it.
-    pub(super) fn answered(&mut self, answers: Vec<(Kind, Answer)>) -> Vec<Input> {
+    fn take_from(&mut self, line: LineId) -> Option<Submission> {
+        let lane = match line {
+            LineId::Telling => &mut self.telling,
+            LineId::Lasting => &mut self.lasting,
+        };
+        let gathered = lane.gathered.pop_front()?;
+        let changes = gathered.encode(self.table, line, &mut self.encoder);
+        lane.submitted.push_back(gathered);
+        Some(Submission { line, changes })
+    }
+
+    /// What became of submissions of a line: what the extension is to hear of it.
+    pub(crate) fn answered(&mut self, line: LineId, answers: Vec<Answer>, now: Time) -> Vec<Input> {
         let mut heard = Vec::new();
-        for (kind, answer) in answers {
-            let line = match kind {
-                Kind::Telling => &mut self.telling,
-                Kind::Lasting => &mut self.lasting,
+        for answer in answers {
+            let submitted = match line {
+                LineId::Telling => self.telling.submitted.pop_front(),
+                LineId::Lasting => self.lasting.submitted.pop_front(),
             };
-            let Some(submission) = line.submitted.pop_front() else {
+            let Some(submitted) = submitted else {
                 debug_assert!(false, "answers come in the order of submissions");
                 continue;
             };
-            let told = match (kind, answer.result) {
+            let told = match (line, answer.result) {
                 (_, Ok(())) => None,
-                (Kind::Lasting, Err(_)) => {
-                    self.refused.push_back(submission);
-                    self.retry_at.get_or_insert_with(|| Instant::now() + RETRY);
+                (LineId::Lasting, Err(_)) => {
+                    self.refused.push_back(submitted);
+                    self.retry_at.get_or_insert(now + RETRY);
                     continue;
                 }
-                (Kind::Telling, Err(refusal)) => {
+                (LineId::Telling, Err(refusal)) => {
                     if matches!(refusal, Refusal::Failed(_) | Refusal::Closed) {
-                        self.take_back(&submission);
+                        self.take_back(&submitted);
                     }
                     Some(refusal.to_string())
                 }
             };
-            heard.extend(submission.writes.into_iter().map(|write| Input::Written {
+            heard.extend(submitted.writes.into_iter().map(|write| Input::Written {
                 write,
                 refused: told.clone().map(|reason| WriteRefusal {
                     reason: reason.into(),
@@ -224,15 +213,15 @@ impl Writes {
     }
 
     /// Nobody knows whether it is there: it must not be after a crash.
-    fn take_back(&mut self, submission: &Submission) {
-        let mut taken_back = Submission::default();
-        for change in &submission.changes {
+    fn take_back(&mut self, submitted: &Gathered) {
+        let mut taken_back = Gathered::default();
+        for change in &submitted.changes {
             if let Change::Put(key, _) = change {
                 taken_back.bytes += key.len() + HEAD_BYTES;
                 taken_back.changes.push(Change::Delete(key.clone()));
             }
         }
-        let companions = submission.companions.iter();
+        let companions = submitted.companions.iter();
         let companions = companions.map(|companion| CoreChange::Delete(companion.key().clone()));
         taken_back.companions.extend(companions);
         if !taken_back.changes.is_empty() {
@@ -241,12 +230,12 @@ impl Writes {
     }
 
     /// When what was refused is submitted again.
-    pub(super) fn retry_at(&self) -> Option<Instant> {
+    pub(crate) fn retry_at(&self) -> Option<Time> {
         self.retry_at
     }
 
     /// Whether all is stored, or refused for good.
-    pub(super) fn is_idle(&self) -> bool {
+    pub(crate) fn is_idle(&self) -> bool {
         self.telling.is_idle() && self.lasting.is_idle() && self.refused.is_empty()
     }
 }

@@ -1,0 +1,243 @@
+//! A turn: feed, drain, carry out, and gather what is for others.
+
+use std::collections::{BTreeMap, VecDeque};
+use std::fmt;
+use std::time::Duration;
+
+use nexum_core::{Change, ExtensionBatch, ShardId, home_of};
+use nexum_extension_api::{CommandId, Extension, Gauge, Input, Output, ReadId, RecordKey};
+use nexum_storage::{Answer, ReadError, Reader, TableId};
+use nexum_types::Time;
+
+use crate::composed::Composed;
+use crate::event::HostEvent;
+use crate::writes::{LineId, Submission, Writes};
+
+/// How long a store that cannot be read is left alone.
+const READ_AGAIN: Duration = Duration::from_millis(200);
+
+/// What a host is made of.
+#[derive(Debug)]
+pub struct HostParts {
+    /// Restored, and not started.
+    pub composed: Composed,
+    /// Of the store that has its records.
+    pub reader: Reader,
+    /// How many shards there are.
+    pub shards: u16,
+    /// That of the shards.
+    pub seed: u64,
+}
+
+/// See the [crate].
+pub struct Host {
+    extension: Box<dyn Extension>,
+    seed: u64,
+    table: TableId,
+    reader: Reader,
+    writes: Writes,
+    /// What is to be stored with the writes that fulfil commands.
+    companions: BTreeMap<CommandId, Change>,
+    /// What gathers for each shard in a turn.
+    outboxes: Vec<Vec<Output>>,
+    /// Reads that failed, and when they are tried again.
+    unread: Vec<(ReadId, Vec<RecordKey>)>,
+    read_at: Option<Time>,
+    events: VecDeque<HostEvent>,
+}
+
+impl fmt::Debug for Host {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Host")
+            .field("name", &self.extension.name())
+            .field("table", &self.table)
+            .finish_non_exhaustive()
+    }
+}
+
+impl Host {
+    /// With nothing fed yet.
+    #[must_use]
+    pub fn new(parts: HostParts) -> Host {
+        let HostParts {
+            composed,
+            reader,
+            shards,
+            seed,
+        } = parts;
+        let table = TableId(composed.table);
+        Host {
+            extension: composed.extension,
+            seed,
+            table,
+            reader,
+            writes: Writes::new(table),
+            companions: BTreeMap::new(),
+            outboxes: (0..shards).map(|_| Vec::new()).collect(),
+            unread: Vec::new(),
+            read_at: None,
+            events: VecDeque::new(),
+        }
+    }
+
+    /// What logs and metrics call the extension.
+    #[must_use]
+    pub fn name(&self) -> &'static str {
+        self.extension.name()
+    }
+
+    /// Numbers for the metrics.
+    #[must_use]
+    pub fn gauges(&self) -> Vec<Gauge> {
+        self.extension.gauges()
+    }
+
+    // What goes in.
+
+    /// Before anything else.
+    pub fn start(&mut self, now: Time) {
+        let seed = self.seed;
+        self.feed([Input::Start { seed }], now);
+    }
+
+    /// What a turn of a shard had for it.
+    pub fn batch(&mut self, batch: ExtensionBatch, now: Time) {
+        self.companions.extend(batch.companions);
+        self.feed(batch.inputs, now);
+    }
+
+    /// What became of submissions, in the order in which they were taken from their line.
+    pub fn answers(&mut self, line: LineId, answers: Vec<Answer>, now: Time) {
+        let heard = self.writes.answered(line, answers, now);
+        self.feed(heard, now);
+    }
+
+    /// The time has come to be `now`.
+    pub fn handle_timeout(&mut self, now: Time) {
+        if self.extension.poll_timeout().is_some_and(|due| due <= now) {
+            self.extension.handle_timeout(now);
+            self.drain(now);
+        }
+        if self.read_at.is_some_and(|at| at <= now) {
+            self.read_at = None;
+            for (read, keys) in std::mem::take(&mut self.unread) {
+                self.read(read, keys, now);
+            }
+            self.drain(now);
+        }
+    }
+
+    // What comes out.
+
+    /// The next thing for the store, if any.
+    pub fn take_submission(&mut self, now: Time) -> Option<Submission> {
+        self.writes.take_submission(now)
+    }
+
+    /// What has gathered for a shard since the last call.
+    pub fn take_outputs(&mut self, shard: ShardId) -> Vec<Output> {
+        let outbox = self.outboxes.get_mut(usize::from(shard.0));
+        outbox.map(std::mem::take).unwrap_or_default()
+    }
+
+    /// The next line for the log, if any.
+    pub fn poll_event(&mut self) -> Option<HostEvent> {
+        self.events.pop_front()
+    }
+
+    /// When [`handle_timeout`](Host::handle_timeout) wants to be called, and then
+    /// [`take_submission`](Host::take_submission).
+    #[must_use]
+    pub fn poll_timeout(&self) -> Option<Time> {
+        let own = [self.read_at, self.writes.retry_at()];
+        let own = own.into_iter().flatten();
+        own.chain(self.extension.poll_timeout()).min()
+    }
+
+    /// Whether all that was written is stored, or refused for good.
+    #[must_use]
+    pub fn is_idle(&self) -> bool {
+        self.writes.is_idle()
+    }
+
+    fn feed(&mut self, inputs: impl IntoIterator<Item = Input>, now: Time) {
+        for input in inputs {
+            self.extension.handle(input, now);
+            self.drain(now);
+        }
+    }
+
+    fn drain(&mut self, now: Time) {
+        while let Some(output) = self.extension.poll_output() {
+            match output {
+                Output::Reply { command, .. } => {
+                    self.companions.remove(&command);
+                    self.put(command.shard, output);
+                }
+                Output::Commit { receipt, .. } => self.put(receipt.shard, output),
+                Output::Grant { feed, .. } | Output::Refuse { feed, .. } => {
+                    self.put(feed.shard, output);
+                }
+                Output::Deliver(ref deliver) => {
+                    let shard = deliver.feed.shard;
+                    self.put(shard, output);
+                }
+                Output::Publish(ref publish) => {
+                    // What is published to one topic stays in order.
+                    let shards = self.outboxes.len() as u16;
+                    let ShardId(shard) = home_of(self.seed, shards, &publish.topic);
+                    self.put(shard, output);
+                }
+                Output::Capture { .. } | Output::Release { .. } => {
+                    for shard in 0..self.outboxes.len() as u16 {
+                        self.put(shard, output.clone());
+                    }
+                }
+                Output::Write(write) => {
+                    let companion = write.fulfils.and_then(|it| self.companions.remove(&it));
+                    self.writes.add(write, companion);
+                }
+                Output::Read { read, keys } => self.read(read, keys, now),
+                Output::Event { severity, text } => {
+                    self.events.push_back(HostEvent::Said { severity, text });
+                }
+            }
+        }
+    }
+
+    fn put(&mut self, shard: u16, output: Output) {
+        if let Some(outbox) = self.outboxes.get_mut(usize::from(shard)) {
+            outbox.push(output);
+        }
+    }
+
+    fn read(&mut self, read: ReadId, keys: Vec<RecordKey>, now: Time) {
+        match self.values_of(&keys) {
+            Ok(values) => self.extension.handle(Input::Read { read, values }, now),
+            Err(error) => {
+                self.events
+                    .push_back(HostEvent::CannotRead(error.to_string()));
+                self.unread.push((read, keys));
+                self.read_at.get_or_insert(now + READ_AGAIN);
+            }
+        }
+    }
+
+    /// A record that is damaged is as one that is not there.
+    fn values_of(&mut self, keys: &[RecordKey]) -> Result<Vec<Option<Box<[u8]>>>, std::io::Error> {
+        let view = self.reader.view();
+        let mut values = Vec::with_capacity(keys.len());
+        for key in keys {
+            values.push(match view.get(self.table, key) {
+                Ok(value) => value.map(|value| Box::from(&*value)),
+                Err(ReadError::Io(error)) => return Err(error),
+                Err(error) => {
+                    self.events
+                        .push_back(HostEvent::RecordLost(error.to_string()));
+                    None
+                }
+            });
+        }
+        Ok(values)
+    }
+}
