@@ -39,6 +39,7 @@ mod check;
 mod committer;
 mod disk;
 mod error;
+mod key;
 mod log;
 mod options;
 mod overlay;

@@ -1,16 +1,18 @@
 //! Changes since a checkpoint, in memory: what lies over the tables.
 
 use std::collections::BTreeMap;
+use std::collections::btree_map;
 use std::ops::Bound;
 
 use crate::changes::{Change, TableId};
+use crate::key::Key;
 
 /// What an entry costs beside its key and value: an estimate of the map's share.
 const ENTRY_BYTES: usize = 64;
 
 #[derive(Debug, Default)]
 pub(crate) struct Overlay {
-    tables: BTreeMap<TableId, BTreeMap<Box<[u8]>, Entry>>,
+    tables: BTreeMap<TableId, BTreeMap<Key, Entry>>,
     bytes: usize,
     /// Whether there is nothing below that a deletion would have to hide.
     is_ground: bool,
@@ -69,40 +71,44 @@ impl Overlay {
     fn set(&mut self, table: TableId, key: &[u8], value: &[u8], fresh: bool) {
         let entries = self.tables.entry(table).or_default();
         let value = Box::from(value);
-        if let Some(entry) = entries.get_mut(key) {
-            self.bytes -= entry.bytes(key);
-            *entry = match entry {
-                Entry::Fresh(_) => Entry::Fresh(value),
-                Entry::Value(_) | Entry::Gone => Entry::Value(value),
-            };
-            self.bytes += entry.bytes(key);
-            return;
+        match entries.entry(Key::from(key)) {
+            btree_map::Entry::Occupied(mut occupied) => {
+                let entry = occupied.get_mut();
+                self.bytes -= entry.bytes(key);
+                *entry = match entry {
+                    Entry::Fresh(_) => Entry::Fresh(value),
+                    Entry::Value(_) | Entry::Gone => Entry::Value(value),
+                };
+                self.bytes += entry.bytes(key);
+            }
+            btree_map::Entry::Vacant(vacant) => {
+                let entry = if fresh {
+                    Entry::Fresh(value)
+                } else {
+                    Entry::Value(value)
+                };
+                self.bytes += entry.bytes(key);
+                vacant.insert(entry);
+            }
         }
-        let entry = if fresh {
-            Entry::Fresh(value)
-        } else {
-            Entry::Value(value)
-        };
-        self.bytes += entry.bytes(key);
-        entries.insert(Box::from(key), entry);
     }
 
     fn delete(&mut self, table: TableId, key: &[u8]) {
         let entries = self.tables.entry(table).or_default();
-        match entries.get_mut(key) {
-            Some(entry @ Entry::Fresh(_)) => {
-                self.bytes -= entry.bytes(key);
-                entries.remove(key);
+        match entries.entry(Key::from(key)) {
+            btree_map::Entry::Occupied(mut occupied) => {
+                self.bytes -= occupied.get().bytes(key);
+                if matches!(occupied.get(), Entry::Fresh(_)) {
+                    occupied.remove();
+                } else {
+                    occupied.insert(Entry::Gone);
+                    self.bytes += Entry::Gone.bytes(key);
+                }
             }
-            Some(entry) => {
-                self.bytes -= entry.bytes(key);
-                *entry = Entry::Gone;
-                self.bytes += entry.bytes(key);
-            }
-            None if self.is_ground => {}
-            None => {
+            btree_map::Entry::Vacant(_) if self.is_ground => {}
+            btree_map::Entry::Vacant(vacant) => {
                 self.bytes += Entry::Gone.bytes(key);
-                entries.insert(Box::from(key), Entry::Gone);
+                vacant.insert(Entry::Gone);
             }
         }
     }
