@@ -9,7 +9,7 @@
 # Not part of the tests, which run without a Docker engine.
 
 FROM rust:1.95-slim-bookworm AS build
-# aws-lc-rs and mimalloc are C.
+# aws-lc-rs is C.
 RUN apt-get update \
     && apt-get install -y --no-install-recommends build-essential cmake \
     && rm -rf /var/lib/apt/lists/*

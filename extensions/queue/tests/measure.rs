@@ -2,8 +2,8 @@
 //! `cargo test --release -p nexum-queue --test measure -- --ignored --nocapture`.
 //!
 //! On two shared cores, November 2026, payloads of 256 bytes and a million of them: push, deliver
-//! and settle 0.6 µs; deliver and settle out of a backlog 0.7 µs; 112 bytes for a message that is
-//! only in the store; 1.2 KiB for an empty queue.
+//! and settle 0.6 µs, with 64 consumers 1.2 µs; deliver and settle out of a backlog 0.7 µs; 112 bytes
+//! for a message that is only in the store; 1.2 KiB for an empty queue.
 
 use std::alloc::{GlobalAlloc, Layout, System};
 use std::collections::VecDeque;
