@@ -14,7 +14,10 @@ pub struct RecordKey(SmallVec<[u8; 24]>);
 /// One change in the extension's own table.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Change {
-    /// Sets a value.
+    /// Sets the value of a key that was never there. What is inserted and deleted soon costs little,
+    /// and what was to be inserted by a write that failed is not there after a crash either.
+    Insert(RecordKey, Box<[u8]>),
+    /// Sets a value, whether or not there is one.
     Put(RecordKey, Box<[u8]>),
     /// Removes a key.
     Delete(RecordKey),
@@ -28,7 +31,7 @@ impl Change {
     #[must_use]
     pub fn key(&self) -> &RecordKey {
         match self {
-            Change::Put(key, _) | Change::Delete(key) => key,
+            Change::Insert(key, _) | Change::Put(key, _) | Change::Delete(key) => key,
         }
     }
 }

@@ -16,7 +16,7 @@ use crate::extension::{Extension, Unreadable};
 use crate::id::{CaptureId, CommandId, ConsumerId, DeliveryId, FeedId, PublicationId, ReceiptId};
 use crate::input::{Captured, Command, Input, Outcome, Subscribe, Unsubscribe, WriteRefusal};
 use crate::options::Options;
-use crate::output::{Deliver, Output, Publish, Reply, Severity, WhenRefused, Write};
+use crate::output::{Deliver, Output, Publish, Reply, Scan, Severity, WhenRefused, Write};
 use crate::refusal::Refusal;
 
 /// How the store takes writes.
@@ -465,6 +465,10 @@ impl<E: Extension> Driver<E> {
     fn apply(&mut self, changes: &[Change]) {
         for change in changes {
             match change {
+                Change::Insert(key, value) => {
+                    let known = self.records.insert(key.clone(), value.clone());
+                    assert!(known.is_none(), "{key:?} was never there");
+                }
                 Change::Put(key, value) => {
                     self.records.insert(key.clone(), value.clone());
                 }
@@ -513,7 +517,33 @@ impl<E: Extension> Driver<E> {
                 self.extension
                     .handle(Input::Read { read, values }, self.now);
             }
+            Output::Scan(scan) => {
+                let scanned = self.scan(&scan);
+                self.extension.handle(scanned, self.now);
+            }
             Output::Event { severity, text } => self.events.push((severity, text)),
+        }
+    }
+
+    fn scan(&self, scan: &Scan) -> Input {
+        assert!(scan.records > 0, "a scan is for something");
+        let (mut records, mut next, mut bytes) = (Vec::new(), None, 0);
+        for (key, value) in self.records.range(scan.from.clone()..) {
+            if *key >= scan.to {
+                break;
+            }
+            bytes += key.len() + value.len();
+            if records.len() == scan.records || bytes > scan.bytes && !records.is_empty() {
+                next = Some(key.clone());
+                break;
+            }
+            records.push((key.clone(), value.clone()));
+        }
+        let read = scan.read;
+        Input::Scanned {
+            read,
+            records,
+            next,
         }
     }
 

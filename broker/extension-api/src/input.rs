@@ -6,6 +6,7 @@ use std::sync::Arc;
 use nexum_types::{Message, QoS, ReasonCode};
 
 use crate::address::Address;
+use crate::change::RecordKey;
 use crate::id::{
     CaptureId, CommandId, ConsumerId, DeliveryId, FeedId, PublicationId, ReadId, ReceiptId, WriteId,
 };
@@ -75,6 +76,15 @@ pub enum Input {
         read: ReadId,
         /// The values in the order of the keys; `None` where there is none.
         values: Vec<Option<Box<[u8]>>>,
+    },
+    /// What was [scanned](crate::Output::Scan).
+    Scanned {
+        /// Which.
+        read: ReadId,
+        /// What is stored, in the order of the keys. A damaged record is left out.
+        records: Vec<(RecordKey, Box<[u8]>)>,
+        /// Where to go on; `None` if there is nothing more.
+        next: Option<RecordKey>,
     },
     /// What became of a [`Publish`](crate::Output::Publish): everybody who promised to keep it has
     /// it, and its changes are stored; or it was refused and they are not.

@@ -38,6 +38,6 @@ pub use id::{
 };
 pub use input::{Captured, Command, Input, Outcome, Subscribe, Unsubscribe, WriteRefusal};
 pub use options::{OptionError, Options};
-pub use output::{Deliver, Label, Output, Publish, Reply, Severity, WhenRefused, Write};
+pub use output::{Deliver, Label, Output, Publish, Reply, Scan, Severity, WhenRefused, Write};
 pub use refusal::{ErrorCode, Refusal};
 pub use span::{SpanError, parse_duration, parse_when};

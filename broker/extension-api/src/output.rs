@@ -66,6 +66,8 @@ pub enum Output {
         /// The keys.
         keys: Vec<RecordKey>,
     },
+    /// Records to read, in the order of their keys.
+    Scan(Scan),
     /// For the log.
     Event {
         /// How serious it is.
@@ -128,6 +130,21 @@ pub struct Publish {
     pub changes: Changes,
 }
 
+/// A wish for records in the order of their keys.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Scan {
+    /// Names it in the answer.
+    pub read: ReadId,
+    /// The first key, if it is there.
+    pub from: RecordKey,
+    /// Behind the last key.
+    pub to: RecordKey,
+    /// How many at most; one or more.
+    pub records: usize,
+    /// With how many bytes of keys and values; but one record comes in any case.
+    pub bytes: usize,
+}
+
 /// Changes that become durable together or not at all.
 #[derive(Clone, Debug)]
 pub struct Write {
@@ -145,8 +162,8 @@ pub struct Write {
 /// What to do with a write that the store refuses.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum WhenRefused {
-    /// The extension is told, and somebody is told by it. Only for what adds keys that were never
-    /// there: the host sees to it that they are not there after a crash.
+    /// The extension is told, and somebody is told by it. What it had written by this way before it
+    /// heard of that is refused, too: it may build on it.
     Tell,
     /// It is tried again until it is stored, and so is, in its order, what comes after it by this
     /// way: for what has happened already.

@@ -5,12 +5,13 @@ use std::fmt;
 use std::time::Duration;
 
 use nexum_core::{Change, ExtensionBatch, ShardId, home_of};
-use nexum_extension_api::{CommandId, Extension, Gauge, Input, Output, ReadId, RecordKey};
-use nexum_storage::{Answer, ReadError, Reader, TableId};
+use nexum_extension_api::{CommandId, Extension, Gauge, Input, Output};
+use nexum_storage::{Answer, Reader, TableId};
 use nexum_types::Time;
 
 use crate::composed::Composed;
 use crate::event::HostEvent;
+use crate::reading::{Found, scan, values};
 use crate::writes::{LineId, Submission, Writes};
 
 /// How long a store that cannot be read is left alone.
@@ -40,8 +41,8 @@ pub struct Host {
     companions: BTreeMap<CommandId, Change>,
     /// What gathers for each shard in a turn.
     outboxes: Vec<Vec<Output>>,
-    /// Reads that failed, and when they are tried again.
-    unread: Vec<(ReadId, Vec<RecordKey>)>,
+    /// Wishes to read that failed, and when they are tried again.
+    unread: Vec<Output>,
     read_at: Option<Time>,
     events: VecDeque<HostEvent>,
 }
@@ -120,8 +121,8 @@ impl Host {
         }
         if self.read_at.is_some_and(|at| at <= now) {
             self.read_at = None;
-            for (read, keys) in std::mem::take(&mut self.unread) {
-                self.read(read, keys, now);
+            for wish in std::mem::take(&mut self.unread) {
+                self.read(wish, now);
             }
             self.drain(now);
         }
@@ -197,7 +198,7 @@ impl Host {
                     let companion = write.fulfils.and_then(|it| self.companions.remove(&it));
                     self.writes.add(write, companion);
                 }
-                Output::Read { read, keys } => self.read(read, keys, now),
+                Output::Read { .. } | Output::Scan(_) => self.read(output, now),
                 Output::Event { severity, text } => {
                     self.events.push_back(HostEvent::Said { severity, text });
                 }
@@ -211,33 +212,26 @@ impl Host {
         }
     }
 
-    fn read(&mut self, read: ReadId, keys: Vec<RecordKey>, now: Time) {
-        match self.values_of(&keys) {
-            Ok(values) => self.extension.handle(Input::Read { read, values }, now),
+    fn read(&mut self, wish: Output, now: Time) {
+        let view = self.reader.view();
+        let found = match &wish {
+            Output::Read { read, keys } => values(&view, self.table, *read, keys),
+            Output::Scan(wish) => scan(&view, self.table, wish),
+            _ => return,
+        };
+        drop(view);
+        match found {
+            Ok(Found { answer, lost }) => {
+                self.events
+                    .extend(lost.map(|error| HostEvent::RecordLost(error.to_string())));
+                self.extension.handle(answer, now);
+            }
             Err(error) => {
                 self.events
                     .push_back(HostEvent::CannotRead(error.to_string()));
-                self.unread.push((read, keys));
+                self.unread.push(wish);
                 self.read_at.get_or_insert(now + READ_AGAIN);
             }
         }
-    }
-
-    /// A record that is damaged is as one that is not there.
-    fn values_of(&mut self, keys: &[RecordKey]) -> Result<Vec<Option<Box<[u8]>>>, std::io::Error> {
-        let view = self.reader.view();
-        let mut values = Vec::with_capacity(keys.len());
-        for key in keys {
-            values.push(match view.get(self.table, key) {
-                Ok(value) => value.map(|value| Box::from(&*value)),
-                Err(ReadError::Io(error)) => return Err(error),
-                Err(error) => {
-                    self.events
-                        .push_back(HostEvent::RecordLost(error.to_string()));
-                    None
-                }
-            });
-        }
-        Ok(values)
     }
 }

@@ -20,6 +20,7 @@
 mod composed;
 mod event;
 mod host;
+mod reading;
 mod writes;
 
 pub use composed::{Composed, RestoreError};

@@ -1,10 +1,12 @@
 //! An extension's way to the store.
 //!
 //! What a turn writes is gathered into few submissions, of two kinds, each with a line of its own at
-//! the store. What only adds and has somebody to tell is told of a refusal at once; whether it is
-//! there after a crash is then not known, so it is deleted behind it. What has happened already is
+//! the store. What has somebody to tell is told of a refusal at once, and all that was written behind
+//! it before that was heard is refused, too, for it may build on it. Whether it is there after a
+//! crash is then not known, so what it inserted is deleted behind it. What has happened already is
 //! submitted until it is taken, in its order.
 
+use std::borrow::Cow;
 use std::collections::VecDeque;
 use std::time::Duration;
 
@@ -57,25 +59,32 @@ impl Gathered {
         self.writes.push(write.write);
         for change in write.changes {
             self.bytes += change.key().len() + HEAD_BYTES;
-            if let Change::Put(_, value) = &change {
+            if let Change::Insert(_, value) | Change::Put(_, value) = &change {
                 self.bytes += value.len();
             }
             self.changes.push(change);
         }
     }
 
-    fn encode(&self, table: TableId, line: LineId, encoder: &mut Encoder) -> Changes {
+    fn encode(&self, table: TableId, encoder: &mut Encoder) -> Changes {
         let mut changes = Changes::with_capacity(self.bytes);
         for change in &self.changes {
-            match (change, line) {
-                // What was never there leaves no trace when it is deleted soon.
-                (Change::Put(key, value), LineId::Telling) => changes.insert(table, key, value),
-                (Change::Put(key, value), LineId::Lasting) => changes.put(table, key, value),
-                (Change::Delete(key), _) => changes.delete(table, key),
+            match change {
+                Change::Insert(key, value) => changes.insert(table, key, value),
+                Change::Put(key, value) => changes.put(table, key, value),
+                Change::Delete(key) => changes.delete(table, key),
             }
         }
         encoder.encode(&self.companions, &mut changes);
         changes
+    }
+
+    /// What became of it.
+    fn tell(self, refused: Option<&Cow<'static, str>>, heard: &mut Vec<Input>) {
+        heard.extend(self.writes.into_iter().map(|write| {
+            let refused = refused.cloned().map(|reason| WriteRefusal { reason });
+            Input::Written { write, refused }
+        }));
     }
 }
 
@@ -86,6 +95,9 @@ struct Line {
     gathered: VecDeque<Gathered>,
     /// Taken, without an answer.
     submitted: VecDeque<Gathered>,
+    /// Not taken, and not to be: it was written before a refusal was heard. Told of after what is
+    /// submitted.
+    doomed: VecDeque<(Gathered, Cow<'static, str>)>,
 }
 
 impl Line {
@@ -100,8 +112,21 @@ impl Line {
         self.gathered.push_back(gathered);
     }
 
+    fn take(&mut self, id: LineId, table: TableId, encoder: &mut Encoder) -> Option<Submission> {
+        if !self.doomed.is_empty() {
+            return None;
+        }
+        let gathered = self.gathered.pop_front()?;
+        let mut changes = gathered.encode(table, encoder);
+        if !self.submitted.is_empty() {
+            changes.keep_in_order();
+        }
+        self.submitted.push_back(gathered);
+        Some(Submission { line: id, changes })
+    }
+
     fn is_idle(&self) -> bool {
-        self.gathered.is_empty() && self.submitted.is_empty()
+        self.gathered.is_empty() && self.submitted.is_empty() && self.doomed.is_empty()
     }
 }
 
@@ -139,18 +164,12 @@ impl Writes {
     /// The next of what has gathered.
     pub(crate) fn take_submission(&mut self, now: Time) -> Option<Submission> {
         self.take_up_refused(now);
-        if let Some(submission) = self.take_from(LineId::Telling) {
-            return Some(submission);
+        let (table, encoder) = (self.table, &mut self.encoder);
+        let told = self.telling.take(LineId::Telling, table, encoder);
+        if told.is_some() || !self.refused.is_empty() {
+            return told;
         }
-        if !self.refused.is_empty() {
-            return None;
-        }
-        let follows = !self.lasting.submitted.is_empty();
-        let mut submission = self.take_from(LineId::Lasting)?;
-        if follows {
-            submission.changes.keep_in_order();
-        }
-        Some(submission)
+        self.lasting.take(LineId::Lasting, table, encoder)
     }
 
     /// When its time has come, what was refused is first again, in its order.
@@ -165,17 +184,6 @@ impl Writes {
         }
     }
 
-    fn take_from(&mut self, line: LineId) -> Option<Submission> {
-        let lane = match line {
-            LineId::Telling => &mut self.telling,
-            LineId::Lasting => &mut self.lasting,
-        };
-        let gathered = lane.gathered.pop_front()?;
-        let changes = gathered.encode(self.table, line, &mut self.encoder);
-        lane.submitted.push_back(gathered);
-        Some(Submission { line, changes })
-    }
-
     /// What became of submissions of a line: what the extension is to hear of it.
     pub(crate) fn answered(&mut self, line: LineId, answers: Vec<Answer>, now: Time) -> Vec<Input> {
         let mut heard = Vec::new();
@@ -188,26 +196,28 @@ impl Writes {
                 debug_assert!(false, "answers come in the order of submissions");
                 continue;
             };
-            let told = match (line, answer.result) {
-                (_, Ok(())) => None,
+            match (line, answer.result) {
+                (_, Ok(())) => submitted.tell(None, &mut heard),
                 (LineId::Lasting, Err(_)) => {
                     self.refused.push_back(submitted);
                     self.retry_at.get_or_insert(now + RETRY);
-                    continue;
                 }
                 (LineId::Telling, Err(refusal)) => {
                     if matches!(refusal, Refusal::Failed(_) | Refusal::Closed) {
                         self.take_back(&submitted);
                     }
-                    Some(refusal.to_string())
+                    let reason: Cow<'static, str> = refusal.to_string().into();
+                    let behind = self.telling.gathered.drain(..);
+                    let doomed = behind.map(|gathered| (gathered, reason.clone()));
+                    self.telling.doomed.extend(doomed);
+                    submitted.tell(Some(&reason), &mut heard);
                 }
-            };
-            heard.extend(submitted.writes.into_iter().map(|write| Input::Written {
-                write,
-                refused: told.clone().map(|reason| WriteRefusal {
-                    reason: reason.into(),
-                }),
-            }));
+            }
+        }
+        if self.telling.submitted.is_empty() {
+            for (gathered, reason) in self.telling.doomed.drain(..) {
+                gathered.tell(Some(&reason), &mut heard);
+            }
         }
         heard
     }
@@ -216,7 +226,7 @@ impl Writes {
     fn take_back(&mut self, submitted: &Gathered) {
         let mut taken_back = Gathered::default();
         for change in &submitted.changes {
-            if let Change::Put(key, _) = change {
+            if let Change::Insert(key, _) = change {
                 taken_back.bytes += key.len() + HEAD_BYTES;
                 taken_back.changes.push(Change::Delete(key.clone()));
             }
@@ -237,5 +247,84 @@ impl Writes {
     /// Whether all is stored, or refused for good.
     pub(crate) fn is_idle(&self) -> bool {
         self.telling.is_idle() && self.lasting.is_idle() && self.refused.is_empty()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use nexum_extension_api::RecordKey;
+
+    use super::*;
+
+    const NOW: Time = Time::from_micros(5_000_000);
+
+    fn write(number: u8) -> Write {
+        let key = RecordKey::from([number]);
+        Write {
+            write: WriteId(u64::from(number)),
+            changes: [Change::Put(key, Box::from([number]))].into(),
+            when_refused: WhenRefused::Tell,
+            fulfils: None,
+        }
+    }
+
+    fn answer(result: Result<(), Refusal>) -> Vec<Answer> {
+        vec![Answer { tag: 0, result }]
+    }
+
+    /// Names, and whether they were refused.
+    fn told(heard: Vec<Input>) -> Vec<(u64, bool)> {
+        let told = heard.into_iter().map(|input| match input {
+            Input::Written { write, refused } => (write.0, refused.is_some()),
+            other => panic!("{other:?}"),
+        });
+        told.collect()
+    }
+
+    #[test]
+    fn what_was_written_before_a_refusal_was_heard_is_refused_behind_it() {
+        let mut writes = Writes::new(TableId(20));
+        let line = LineId::Telling;
+        writes.add(write(1), None);
+        let first = writes.take_submission(NOW).expect("the first");
+        assert!(!first.changes.follows());
+        writes.add(write(2), None);
+        let second = writes.take_submission(NOW).expect("the second");
+        assert!(second.changes.follows(), "the first has no answer");
+        writes.add(write(3), None);
+
+        let heard = writes.answered(line, answer(Err(Refusal::Full)), NOW);
+        assert_eq!(told(heard), [(1, true)]);
+        writes.add(write(4), None);
+        assert!(
+            writes.take_submission(NOW).is_none(),
+            "it would pass the second"
+        );
+        let heard = writes.answered(line, answer(Err(Refusal::Full)), NOW);
+        assert_eq!(told(heard), [(2, true), (3, true), (4, true)]);
+        assert!(writes.is_idle());
+
+        writes.add(write(5), None);
+        let fifth = writes.take_submission(NOW).expect("the fifth");
+        assert!(!fifth.changes.follows());
+        let heard = writes.answered(line, answer(Ok(())), NOW);
+        assert_eq!(told(heard), [(5, false)]);
+    }
+
+    #[test]
+    fn only_what_was_inserted_is_taken_back() {
+        let mut writes = Writes::new(TableId(20));
+        let mut insert = write(1);
+        let key = RecordKey::from([9]);
+        insert.changes.push(Change::Insert(key, Box::from([9])));
+        writes.add(insert, None);
+        writes.take_submission(NOW).expect("a submission");
+        let failed = Err(Refusal::Failed("the disk".into()));
+        writes.answered(LineId::Telling, answer(failed), NOW);
+        let taken_back = writes.take_submission(NOW).expect("a deletion");
+        assert_eq!(taken_back.line, LineId::Lasting);
+        let mut expected = Changes::new();
+        expected.delete(TableId(20), &[9]);
+        assert_eq!(taken_back.changes, expected);
     }
 }

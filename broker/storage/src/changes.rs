@@ -82,7 +82,7 @@ impl Changes {
     }
 
     /// Whether they may not pass what was submitted before them.
-    pub(crate) fn follows(&self) -> bool {
+    pub fn follows(&self) -> bool {
         self.follows
     }
 

@@ -103,7 +103,7 @@ impl Delay {
         let write = WriteId(self.next_name());
         self.outputs.push_back(Output::Write(Write {
             write,
-            changes: [Change::Put(Key::Message(number).encode(), value)].into(),
+            changes: [Change::Insert(Key::Message(number).encode(), value)].into(),
             when_refused: WhenRefused::Tell,
             fulfils: Some(command),
         }));
@@ -236,7 +236,7 @@ impl Delay {
         let end = self.numbers.reserve(write);
         self.outputs.push_back(Output::Write(Write {
             write,
-            changes: [Change::Put(Key::Mark(end).encode(), encode_mark())].into(),
+            changes: [Change::Insert(Key::Mark(end).encode(), encode_mark())].into(),
             when_refused: WhenRefused::Tell,
             fulfils: None,
         }));

@@ -307,8 +307,9 @@ impl Extension for Delay {
                     refusal: Refusal::new(ErrorCode::BadAddress, reason),
                 });
             }
-            // It captures nothing and grants no feed.
+            // It captures and scans nothing and grants no feed.
             Input::Captured(_)
+            | Input::Scanned { .. }
             | Input::Attach { .. }
             | Input::Unsubscribe(_)
             | Input::Detach { .. }

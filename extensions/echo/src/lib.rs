@@ -260,6 +260,7 @@ impl Extension for Echo {
             Input::Start { .. }
             | Input::Captured(_)
             | Input::Read { .. }
+            | Input::Scanned { .. }
             | Input::Published { .. } => {}
         }
     }

@@ -81,7 +81,8 @@ impl Queues {
         is_declared: bool,
     ) {
         let id = self.next_sequence();
-        let changes = Changes::from([put_queue(id, name, &options, false)]);
+        let record = record_of(name, &options, false);
+        let changes = Changes::from([Change::Insert(Key::Queue(id).encode(), record)]);
         let forming = Forming {
             id,
             options,
@@ -131,6 +132,7 @@ impl Queues {
                     | Input::Settled { .. }
                     | Input::Written { .. }
                     | Input::Read { .. }
+                    | Input::Scanned { .. }
                     | Input::Published { .. } => {}
                 }
             }
@@ -196,7 +198,10 @@ impl Queues {
     /// Stores what a queue is now.
     pub(crate) fn record_queue(&self, slot: Slot) -> Changes {
         self.queue(slot)
-            .map(|queue| put_queue(queue.id, &queue.name, &queue.options, queue.is_paused))
+            .map(|queue| {
+                let record = record_of(&queue.name, &queue.options, queue.is_paused);
+                Change::Put(Key::Queue(queue.id).encode(), record)
+            })
             .into_iter()
             .collect()
     }
@@ -286,11 +291,11 @@ impl Queues {
     }
 }
 
-fn put_queue(id: u64, name: &str, options: &QueueOptions, is_paused: bool) -> Change {
+fn record_of(name: &str, options: &QueueOptions, is_paused: bool) -> Box<[u8]> {
     let record = QueueRecord {
         name: Box::from(name),
         is_paused,
         options: options.to_json().to_string().into_bytes(),
     };
-    Change::Put(Key::Queue(id).encode(), record.encode())
+    record.encode()
 }

@@ -150,7 +150,7 @@ impl Queues {
             priority: options.priority.unwrap_or(0),
             due: due.map(|delay| now + delay),
         };
-        let mut changes = Changes::from([Change::Put(
+        let mut changes = Changes::from([Change::Insert(
             Key::Message(queue_id, sequence).encode(),
             record.encode(),
         )]);
@@ -168,7 +168,7 @@ impl Queues {
             }
             let key = Key::Identifier(queue_id, sequence).encode();
             let value = IdentifierRecord { until, id }.encode();
-            changes.push(Change::Put(key, value));
+            changes.push(Change::Insert(key, value));
         }
         let pending = PendingPush {
             slot,

@@ -315,8 +315,8 @@ impl Extension for Queues {
                 self.written(write, refused, now);
             }
             Input::Read { read, values } => self.was_read(read.0, values, now),
-            // It publishes nothing.
-            Input::Published { .. } => {}
+            // It scans and publishes nothing.
+            Input::Scanned { .. } | Input::Published { .. } => {}
         }
     }
 

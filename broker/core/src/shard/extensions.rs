@@ -107,7 +107,8 @@ impl Shard {
                 Output::Deliver(deliver) => self.on_deliver(extension, deliver, now),
                 Output::Publish(publish) => self.publish_of_extension(extension, publish, now),
                 // The host keeps those.
-                Output::Write(_) | Output::Read { .. } | Output::Event { .. } => {}
+                Output::Write(_) | Output::Read { .. } | Output::Scan(_) | Output::Event { .. } => {
+                }
             }
         }
     }
@@ -267,7 +268,7 @@ impl Shard {
 
 fn own_change(table: u16, change: ExtensionChange) -> Change {
     match change {
-        ExtensionChange::Put(key, value) => Change::Put(
+        ExtensionChange::Insert(key, value) | ExtensionChange::Put(key, value) => Change::Put(
             Key::Extension(table, Arc::from(&*key)),
             Value::Extension(Arc::from(value)),
         ),

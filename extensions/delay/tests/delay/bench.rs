@@ -209,13 +209,14 @@ impl Bench {
     pub(crate) fn apply(&mut self, changes: Changes) {
         for change in changes {
             match change {
-                Change::Put(key, value) => {
+                Change::Insert(key, value) => {
                     let known = self.records.insert(key, value);
                     assert_eq!(known, None, "a key is written once");
                 }
                 Change::Delete(key) => {
                     self.records.remove(&key);
                 }
+                Change::Put(..) => panic!("it alters nothing"),
             }
         }
     }

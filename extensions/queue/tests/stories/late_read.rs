@@ -48,7 +48,7 @@ impl Host {
             match output {
                 Output::Write(write) => {
                     for change in write.changes {
-                        if let nexum_extension_api::Change::Put(key, value) = change {
+                        if let nexum_extension_api::Change::Insert(key, value) = change {
                             self.records.insert(key, value);
                         }
                     }
