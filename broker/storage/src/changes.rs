@@ -23,6 +23,7 @@ pub struct Changes {
     bytes: Vec<u8>,
     adds: bool,
     follows: bool,
+    settles: bool,
 }
 
 impl Changes {
@@ -75,10 +76,16 @@ impl Changes {
     }
 
     /// Has them pass only where what their submitter submitted before them did: it has no answer yet
-    /// and is to come first. So they need room even if they only delete.
+    /// and is to come first. So they need room even if they only delete, unless they
+    /// [`settle`](Changes::settle).
     pub fn keep_in_order(&mut self) {
-        self.adds = true;
         self.follows = true;
+    }
+
+    /// Has them pass where there is no room for others, as deletions do: they say what has become of
+    /// what is there, are small, and are behind what makes room or before it.
+    pub fn settle(&mut self) {
+        self.settles = true;
     }
 
     /// Whether they may not pass what was submitted before them.
@@ -91,9 +98,9 @@ impl Changes {
         self.bytes.len()
     }
 
-    /// Whether it only deletes: such changes pass where there is no room for others.
-    pub fn only_deletes(&self) -> bool {
-        !self.adds
+    /// Whether they pass where there is no room for others: they only delete, or settle.
+    pub fn need_no_room(&self) -> bool {
+        self.settles || !self.adds && !self.follows
     }
 
     /// Forgets all, and keeps the memory.
@@ -101,6 +108,7 @@ impl Changes {
         self.bytes.clear();
         self.adds = false;
         self.follows = false;
+        self.settles = false;
     }
 
     pub(crate) fn as_bytes(&self) -> &[u8] {
@@ -197,12 +205,14 @@ mod tests {
     }
 
     #[test]
-    fn deletions_that_have_to_come_after_others_are_as_good_as_puts() {
+    fn deletions_that_have_to_come_after_others_need_room_unless_those_settle() {
         let mut changes = Changes::new();
         changes.delete(TableId(1), b"key");
-        assert!(changes.only_deletes());
+        assert!(changes.need_no_room());
         changes.keep_in_order();
-        assert!(!changes.only_deletes());
+        assert!(!changes.need_no_room());
+        changes.settle();
+        assert!(changes.need_no_room());
     }
 
     #[test]

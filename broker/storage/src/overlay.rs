@@ -113,6 +113,19 @@ impl Overlay {
         }
     }
 
+    /// Takes what came later.
+    pub(crate) fn absorb(&mut self, later: &Overlay) {
+        for (table, entries) in later.tables() {
+            for (key, entry) in entries {
+                match entry {
+                    Entry::Fresh(value) => self.set(table, key, value, true),
+                    Entry::Value(value) => self.set(table, key, value, false),
+                    Entry::Gone => self.delete(table, key),
+                }
+            }
+        }
+    }
+
     pub(crate) fn get(&self, table: TableId, key: &[u8]) -> Option<&Entry> {
         self.tables.get(&table)?.get(key)
     }
@@ -173,6 +186,35 @@ mod tests {
         let delete = Change::Delete(TABLE, b"k");
         for changes in [&[put, delete][..], &[delete], &[delete, insert, delete]] {
             assert_eq!(overlay(changes).get(TABLE, b"k"), Some(&Entry::Gone));
+        }
+    }
+
+    #[test]
+    fn what_came_later_counts() {
+        let put = |key: &'static [u8]| Change::Put(TABLE, key, b"1");
+        let insert = |key: &'static [u8]| Change::Insert(TABLE, key, b"1");
+        let delete = |key: &'static [u8]| Change::Delete(TABLE, key);
+        let earlier = [
+            put(b"a"),
+            put(b"b"),
+            insert(b"c"),
+            insert(b"d"),
+            delete(b"e"),
+        ];
+        let later = [
+            delete(b"a"),
+            Change::Put(TABLE, b"b", b"2"),
+            delete(b"c"),
+            Change::Put(TABLE, b"d", b"2"),
+            insert(b"e"),
+            insert(b"f"),
+        ];
+        let mut merged = overlay(&earlier);
+        merged.absorb(&overlay(&later));
+        let at_once = overlay(&[&earlier[..], &later[..]].concat());
+        assert_eq!(merged.bytes(), at_once.bytes());
+        for key in [b"a", b"b", b"c", b"d", b"e", b"f"] {
+            assert_eq!(merged.get(TABLE, key), at_once.get(TABLE, key), "{key:?}");
         }
     }
 

@@ -256,6 +256,11 @@ impl Tables {
         self.file.len()
     }
 
+    /// What the file takes of the disk.
+    pub(crate) fn allocated_bytes(&self) -> io::Result<u64> {
+        self.file.allocated_bytes()
+    }
+
     /// Reads and verifies all there is.
     pub(crate) fn verify(&mut self) -> Result<Vec<(TableId, u64, u64)>, ReadError> {
         guarded(|| {

@@ -514,3 +514,71 @@ fn without_syncs_the_death_of_the_process_loses_nothing() {
     assert_eq!(report.batches, 30);
     assert!((0..30).all(|number| has(&store, number)));
 }
+
+#[test]
+fn a_disk_that_filled_up_has_room_again_when_all_is_deleted() {
+    let disk = SimulatedDisk::new(11);
+    let options = Options {
+        overlay_bytes: 4 << 20,
+        reserve_bytes: 1 << 20,
+        ..Options::default()
+    };
+    let (mut store, _) = Store::open(disk.mount(), options).expect("a new store");
+    // Not enough for the log and the tables at once.
+    disk.set_room(disk.used_bytes() + (7 << 20));
+    let value = vec![b'x'; 8000];
+    let mut keys = Vec::new();
+    for number in 0..2000_u32 {
+        let mut changes = Changes::new();
+        changes.insert(TABLE, &number.to_be_bytes(), &value);
+        let taken = store.submit(&changes).is_ok() && store.commit().is_ok();
+        if store.checkpoint_is_due() {
+            let _no_room = store.make_checkpoint();
+        }
+        if !taken {
+            break;
+        }
+        keys.push(number);
+    }
+    assert!((300..1500).contains(&keys.len()), "{} fit", keys.len());
+    for number in keys {
+        let mut changes = Changes::new();
+        changes.delete(TABLE, &number.to_be_bytes());
+        store.submit(&changes).expect("deletions pass");
+        store.commit().expect("there is room for deletions");
+    }
+    store
+        .make_checkpoint()
+        .expect("there is next to nothing to write");
+    store.keep_reserve();
+    let mut changes = Changes::new();
+    changes.put(TABLE, b"k", &value);
+    store.submit(&changes).expect("room");
+    store.commit().expect("room");
+}
+
+#[test]
+fn what_settles_passes_on_a_full_disk_and_in_its_order() {
+    let disk = SimulatedDisk::new(12);
+    let (mut store, _) = Store::open(disk.mount(), Options::default()).expect("a new store");
+    let mut put = Changes::new();
+    put.put(TABLE, b"a", &[b'x'; 5000]);
+    disk.set_room(disk.used_bytes() + 50);
+    store.submit(&put).expect("it is not known yet");
+    let mut settled = Changes::new();
+    settled.put(TABLE, b"b", b"1");
+    settled.settle();
+    settled.keep_in_order();
+    store.submit(&settled).expect("it settles");
+    assert!(
+        matches!(store.commit(), Err(CommitError::Full { kept, refused })
+        if kept.len() == 1 && refused.len() == 1)
+    );
+    assert!(store.lacks_reserve());
+    store.submit(&put).expect_err("it adds");
+    store.submit(&settled).expect("it settles");
+    store.commit().expect("room");
+    let view = store.view();
+    let value = view.get(TABLE, b"b").expect("it can be read");
+    assert_eq!(value.as_deref(), Some(&b"1"[..]));
+}

@@ -453,7 +453,7 @@ fn check(world: &mut World, model: &mut Model) {
     }
 
     for deletions in &recovered.garbage {
-        assert!(deletions.only_deletes());
+        assert!(deletions.need_no_room());
         world.submit(deletions);
     }
     model.retain(|key, _| !expected.garbage.contains(key));

@@ -86,6 +86,12 @@ pub trait DiskFile: fmt::Debug + Send + Sync {
     /// What the system has against it.
     fn len(&self) -> io::Result<u64>;
 
+    /// What it takes of the disk: less than its length where it has holes.
+    ///
+    /// # Errors
+    /// What the system has against it.
+    fn allocated_bytes(&self) -> io::Result<u64>;
+
     /// Cuts the file or extends it with zeros.
     ///
     /// # Errors

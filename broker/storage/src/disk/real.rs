@@ -4,7 +4,7 @@ use std::fmt;
 use std::fs::{self, File, OpenOptions, TryLockError};
 use std::hash::{BuildHasher, RandomState};
 use std::io;
-use std::os::unix::fs::{DirBuilderExt, FileExt, OpenOptionsExt};
+use std::os::unix::fs::{DirBuilderExt, FileExt, MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -15,6 +15,9 @@ use rustix::fs::{Advice, fadvise};
 use super::{Disk, DiskFile};
 
 const LOCK: &str = "lock";
+
+/// What stat counts blocks in.
+const BLOCK_BYTES: u64 = 512;
 
 /// A directory that this process alone uses.
 #[derive(Debug)]
@@ -174,6 +177,10 @@ impl DiskFile for RealFile {
 
     fn len(&self) -> io::Result<u64> {
         Ok(self.0.metadata()?.len())
+    }
+
+    fn allocated_bytes(&self) -> io::Result<u64> {
+        Ok(self.0.metadata()?.blocks().saturating_mul(BLOCK_BYTES))
     }
 
     fn set_len(&self, bytes: u64) -> io::Result<()> {

@@ -4,6 +4,7 @@
 //! the store takes the outcome back.
 
 use std::fmt;
+use std::io;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -67,7 +68,8 @@ impl Store {
         }
         let has_grown = log.last() > self.checkpoint.position;
         let layers = self.view().layers;
-        layers.frozen.is_some()
+        self.checkpoint_failed
+            || layers.frozen.is_some()
             || layers.active.bytes() > self.options.overlay_bytes
             || has_grown && self.log_bytes_since_freeze > self.checkpoint_log_bytes()
             || !log.is_empty() && (self.over_budget_at.is_some() || self.lacks_reserve)
@@ -79,11 +81,12 @@ impl Store {
         self.options.checkpoint_log_bytes.min(budget / 4)
     }
 
-    /// Begins a checkpoint of all that is committed, or again the one that failed. There is none if
-    /// nothing was committed since the last or one is under way.
+    /// Begins a checkpoint of all that is committed. There is none if nothing was committed since the
+    /// last or one is under way.
     ///
     /// # Errors
-    /// The tables were closed by a failure and cannot be opened.
+    /// The tables were closed by a failure and cannot be opened, or there is no room. What is deleted
+    /// meanwhile makes the checkpoint smaller.
     pub fn begin_checkpoint(&mut self) -> Result<Option<CheckpointJob>, CheckpointError> {
         let Some(log) = &self.log else {
             return Ok(None);
@@ -96,12 +99,19 @@ impl Store {
             self.keep_reserve();
         }
         self.open_tables()?;
+        self.checkpoint_failed = false;
+        if !self.make_room_for_checkpoint() {
+            self.checkpoint_failed = true;
+            let full = io::Error::from(io::ErrorKind::StorageFull);
+            return Err(CheckpointError(ReadError::Io(full)));
+        }
         let mut layers = Store::write_layers(&self.layers);
         if layers.frozen.is_none() {
             if last == self.checkpoint.position {
                 drop(layers);
                 // Where a segment could not be begun or removed, it is tried again.
                 self.shorten_log();
+                self.keep_reserve();
                 return Ok(None);
             }
             layers.frozen = Some(Arc::new(std::mem::take(&mut layers.active)));
@@ -138,6 +148,7 @@ impl Store {
     /// [`begin_checkpoint`](Store::begin_checkpoint) tries again.
     pub fn finish_checkpoint(&mut self, done: CheckpointDone) -> Result<(), CheckpointError> {
         self.job_is_out = false;
+        self.free = None;
         let CheckpointDone { result, took } = done;
         match result {
             Ok(checkpoint) => {
@@ -153,6 +164,7 @@ impl Store {
             }
             Err(error) => {
                 self.statistics.failed_checkpoints += 1;
+                self.checkpoint_failed = true;
                 if matches!(&error, ReadError::Io(error) if is_full(error)) {
                     self.release_reserve();
                 }
@@ -193,7 +205,9 @@ impl Store {
     /// Whether the last segment, too, has to go when it is in the tables. Otherwise it goes on, for
     /// a segment costs two syncs.
     fn room_is_short(&self) -> bool {
-        self.options.disk_budget_bytes.is_some() || self.lacks_reserve
+        self.options.disk_budget_bytes.is_some()
+            || self.lacks_reserve
+            || self.over_budget_at.is_some()
     }
 
     fn open_tables(&mut self) -> Result<(), CheckpointError> {
@@ -210,9 +224,13 @@ impl Store {
                 }
             })
         })?;
-        // The transaction that failed may be there all the same; then the frozen overlay is written
-        // once more, which changes nothing. Anything else is not ours.
-        if found.position != self.checkpoint.position && found.position != self.frozen_position {
+        if found.position == self.checkpoint.position {
+            layers.thaw();
+        } else if found.position == self.frozen_position {
+            // The transaction that failed is there all the same.
+            layers.frozen = None;
+            self.checkpoint.position = found.position;
+        } else {
             let what = format!("its checkpoint is suddenly at batch {}", found.position);
             return Err(CheckpointError(ReadError::Damaged(what)));
         }

@@ -22,6 +22,7 @@ use crate::view::{Below, Layers, View};
 mod checkpoint;
 mod open;
 mod reserve;
+mod room;
 
 pub use checkpoint::{CheckpointDone, CheckpointJob};
 pub use open::Report;
@@ -62,13 +63,17 @@ pub struct Store {
     checkpoint: Checkpoint,
     /// What the frozen overlay goes up to.
     frozen_position: u64,
+    /// The last checkpoint was not made.
+    checkpoint_failed: bool,
     /// Whether a [`CheckpointJob`] is out.
     job_is_out: bool,
     /// What went into the log since the last overlay was frozen.
     log_bytes_since_freeze: u64,
-    /// The last batch when what adds was refused for the budget, until some is taken after a
-    /// checkpoint of that batch.
+    /// The last batch when what adds was refused for the budget or the room of a checkpoint, until
+    /// some is taken after a checkpoint of that batch.
     over_budget_at: Option<u64>,
+    /// What the system said of the disk, if it was asked since the last checkpoint.
+    free: Option<room::Free>,
     /// Whether there should be a reserve and is none.
     lacks_reserve: bool,
     statistics: Statistics,
@@ -81,7 +86,7 @@ struct Pending {
     /// Its encoded changes, in the payload of the batch.
     start: usize,
     end: usize,
-    only_deletes: bool,
+    needs_no_room: bool,
 }
 
 /// Reads from another thread what a store has committed.
@@ -124,12 +129,13 @@ impl Store {
         {
             return Err(Refusal::TooLarge);
         }
-        if !changes.only_deletes() {
+        if !changes.need_no_room() {
             // What adds would take the room that deletions and a checkpoint need.
             if self.lacks_reserve {
                 return Err(Refusal::Full);
             }
-            if self.is_over_budget(changes.encoded_bytes()) {
+            let more = changes.encoded_bytes();
+            if self.is_over_budget(more) || self.lacks_room(more) {
                 self.over_budget_at = self.log.as_ref().map(Log::last);
                 return Err(Refusal::Full);
             }
@@ -147,7 +153,7 @@ impl Store {
             ticket,
             start: end - changes.encoded_bytes(),
             end,
-            only_deletes: changes.only_deletes(),
+            needs_no_room: changes.need_no_room(),
         });
         Ok(ticket)
     }
@@ -332,7 +338,7 @@ impl Store {
         let (mut kept, mut refused) = (Vec::new(), Vec::new());
         let mut deletions = BatchBuffer::new();
         for pending in &self.pending {
-            if pending.only_deletes {
+            if pending.needs_no_room {
                 kept.push(pending.ticket);
                 deletions.push_bytes(&self.batch.payload()[pending.start..pending.end]);
             } else {
@@ -390,6 +396,22 @@ impl Store {
 }
 
 impl Layers {
+    /// A checkpoint was not made: the next is of all there is, so that what was deleted meanwhile is
+    /// not written.
+    fn thaw(&mut self) {
+        let Some(frozen) = self.frozen.take() else {
+            return;
+        };
+        match Arc::try_unwrap(frozen) {
+            Ok(mut frozen) => {
+                frozen.absorb(&self.active);
+                self.active = frozen;
+            }
+            // The job has it: it is written as it is.
+            Err(frozen) => self.frozen = Some(frozen),
+        }
+    }
+
     fn over(tables: Below) -> Layers {
         Layers {
             active: match tables {

@@ -183,9 +183,11 @@ impl Store {
             failure: None,
             checkpoint,
             frozen_position: checkpoint.position,
+            checkpoint_failed: false,
             job_is_out: false,
             log_bytes_since_freeze: 0,
             over_budget_at: None,
+            free: None,
             lacks_reserve: false,
             statistics: Statistics::default(),
         }

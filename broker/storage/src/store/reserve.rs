@@ -20,7 +20,7 @@ impl Store {
     /// Makes the reserve if there is room: after that what adds is taken again. The store tries it
     /// itself before and after checkpoints and after deletions; others may make room at any time.
     pub fn keep_reserve(&mut self) {
-        if self.lacks_reserve && self.view().layers.frozen.is_some() {
+        if self.lacks_reserve && self.checkpoint_failed {
             // The reserve was released for this checkpoint: it gets the room first.
             return;
         }

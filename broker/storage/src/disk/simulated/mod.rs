@@ -396,6 +396,10 @@ impl DiskFile for SimulatedFile {
         Ok(machine.files[self.inode].seen.len() as u64)
     }
 
+    fn allocated_bytes(&self) -> io::Result<u64> {
+        self.len()
+    }
+
     fn set_len(&self, bytes: u64) -> io::Result<()> {
         let mut machine = self.disk.running()?;
         let mut failure = machine.begin(Operation::SetLen, &self.name);
