@@ -2,7 +2,7 @@
 
 use nexum_harness::{Peer, Publish, Version, reason};
 
-use crate::scene::{Scene, builder, publish_to, reason_of, take, text};
+use crate::scene::{Scene, answer, builder, publish_to, reason_of, take, text};
 
 const BUDGET_BYTES: usize = 1024 * 1024;
 const MESSAGE_BYTES: usize = 4096;
@@ -66,4 +66,28 @@ fn push_to_a_full_store_is_refused() {
     }
     assert_eq!(take(&mut worker, 1), ["x"]);
     scene.wait_until_done();
+}
+
+#[test]
+fn what_is_given_back_does_not_keep_what_is_done_from_making_room() {
+    let mut scene = Scene::on(builder().set("storage.disk_budget_bytes", BUDGET_BYTES));
+    scene.create(
+        "jobs",
+        r#"{"max_attempts": 100, "backoff": {"first": "1h"}}"#,
+    );
+    let mut producer = scene.broker.client(Version::V5, "producer");
+    let count = fill(&mut producer);
+    let mut worker = scene.worker(Version::V5, "worker", "$queue/jobs");
+    // That it failed has to be stored, and there is no room for it.
+    let failed = worker.expect_message();
+    answer(&mut worker, &failed, reason::UNSPECIFIED_ERROR);
+    for _ in 1..count {
+        let delivery = worker.expect_message();
+        answer(&mut worker, &delivery, 0);
+    }
+    let deadline = std::time::Instant::now() + crate::scene::PATIENCE;
+    while publish_to(&mut producer, Publish::new("$queue/jobs", "x")).reason != 0 {
+        assert!(std::time::Instant::now() < deadline, "there is never room");
+        std::thread::sleep(std::time::Duration::from_millis(50));
+    }
 }

@@ -166,7 +166,8 @@ pub enum WhenRefused {
     /// heard of that is refused, too: it may build on it.
     Tell,
     /// It is tried again until it is stored, and so is, in its order, what comes after it by this
-    /// way: for what has happened already.
+    /// way: for what has happened already. It passes where there is no room for others, so it should
+    /// be small.
     Retry,
 }
 

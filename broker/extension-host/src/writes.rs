@@ -121,6 +121,10 @@ impl Line {
         if !self.submitted.is_empty() {
             changes.keep_in_order();
         }
+        if id == LineId::Lasting {
+            // What it says has happened. Behind it are deletions, which may make room.
+            changes.settle();
+        }
         self.submitted.push_back(gathered);
         Some(Submission { line: id, changes })
     }
