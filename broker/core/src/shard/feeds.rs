@@ -1,37 +1,30 @@
-//! Feeds: what a session subscribed to that an extension serves. The extension pushes as much as the
-//! session has credit; what is on its way when the client takes no more waits here, and is never
-//! more than that.
+//! Feeds: what a session subscribed to that an extension serves.
 
-use std::borrow::Cow;
 use std::collections::VecDeque;
 use std::sync::Arc;
 
-use nexum_codec::{Property, PublishDelivery, encode_properties};
 use nexum_extension_api::{
-    Address, ConsumerId, Deliver, DeliveryId, FeedId, Input, Label, Options, Outcome, Refusal,
-    Subscribe, Unsubscribe,
+    Address, ConsumerId, FeedId, Input, Options, Refusal, Subscribe, Unsubscribe,
 };
-use nexum_types::{MessageParts, PacketIdentifier, ProtocolVersion, QoS, Time, TopicName};
+use nexum_types::{ProtocolVersion, QoS, Time};
 
 use super::Shard;
-use super::deliver::awaiting;
-use super::publish::Publication;
-use super::put_out::{Form, publish_delivery};
+use super::arrivals::Arrival;
 use crate::address::{ExtensionId, Served};
-use crate::key::{ConnectionKey, SessionKey};
+use crate::key::SessionKey;
 use crate::output::Event;
-use crate::record::{ExchangeRecord, Key, SubscriptionRecord, Value};
-use crate::session::{Awaiting, Exchange, FeedDelivery, FeedTerms};
+use crate::record::{Key, SubscriptionRecord, Value};
+use crate::session::{Awaiting, FeedTerms};
 
 /// A feed that was asked for, or granted.
 #[derive(Debug)]
 pub(super) struct Feed {
-    session: SessionKey,
-    filter: Arc<str>,
-    extension: ExtensionId,
+    pub(super) session: SessionKey,
+    pub(super) filter: Arc<str>,
+    pub(super) extension: ExtensionId,
     /// The word that the extension claims, and how the client wrote it.
-    word: &'static str,
-    spelling: &'static str,
+    pub(super) word: &'static str,
+    pub(super) spelling: &'static str,
     /// The SUBSCRIBE that waits for the answer.
     token: Option<u32>,
     answer: Option<Result<QoS, Refusal>>,
@@ -44,17 +37,6 @@ pub(super) struct FeedWish {
     pub(super) spelling: &'static str,
     pub(super) address: Address,
     pub(super) share_name: Option<Box<str>>,
-}
-
-/// A delivery that waits for the client to take it.
-#[derive(Debug)]
-pub(crate) struct Arrival {
-    extension: ExtensionId,
-    filter: Arc<str>,
-    deliver: Deliver,
-    topic: Arc<str>,
-    qos: QoS,
-    identifier: Option<u32>,
 }
 
 impl Shard {
@@ -114,7 +96,7 @@ impl Shard {
         true
     }
 
-    fn consumer_id(&self, session: SessionKey) -> ConsumerId {
+    pub(super) fn consumer_id(&self, session: SessionKey) -> ConsumerId {
         ConsumerId {
             shard: self.id.0,
             key: u64::from(session.generation) << 32 | u64::from(session.index),
@@ -360,205 +342,6 @@ impl Shard {
                 self.tell_extension(ExtensionId(extension), detach);
             }
         }
-    }
-
-    /// A delivery of an extension's.
-    pub(super) fn on_deliver(&mut self, extension: ExtensionId, deliver: Deliver, now: Time) {
-        let Some(feed) = self.feeds.get(deliver.feed.key) else {
-            return self.return_delivery(extension, &deliver);
-        };
-        let session = feed.session;
-        let topic = if feed.spelling == feed.word {
-            Arc::clone(&deliver.topic)
-        } else {
-            let rest = deliver.topic.strip_prefix(feed.word).unwrap_or_default();
-            Arc::from(format!("{}{rest}", feed.spelling))
-        };
-        let filter = Arc::clone(&feed.filter);
-        let Some(state) = self.session_by_key(session) else {
-            return;
-        };
-        let (Some(_), Some(terms)) = (state.connection, state.feeds.get(&filter)) else {
-            return;
-        };
-        let arrival = Arrival {
-            extension,
-            filter,
-            qos: terms.maximum_qos,
-            identifier: terms.identifier,
-            deliver,
-            topic,
-        };
-        state.arrivals.push_back(arrival);
-        if state.arrivals.len() == 1 {
-            self.send_arrivals(session.index, now);
-        }
-    }
-
-    /// A feed is over, and what was on its way did not get there.
-    fn return_delivery(&mut self, extension: ExtensionId, deliver: &Deliver) {
-        let settled = Input::Settled {
-            consumer: deliver.consumer,
-            delivery: deliver.delivery,
-            outcome: Outcome::Undelivered,
-        };
-        self.tell_extension(extension, settled);
-    }
-
-    /// Sends what has come from extensions, as far as quota and socket allow.
-    pub(super) fn send_arrivals(&mut self, session: u32, now: Time) {
-        let most = self.outbound_limit();
-        while let Some(state) = self.sessions.get_mut(session as usize)
-            && let Some(key) = state.connection
-            && let Some(first) = state.arrivals.front()
-            // Before SUBACK it is not known whether it may be sent at all.
-            && state.feeds.get(&first.filter).is_some_and(|terms| terms.confirmed)
-            && (first.qos == QoS::AtMostOnce
-                || state.quota_used < state.quota && state.resend_from.is_none())
-            && self.connections[key.index as usize].outbound.pending() < most
-            && let Some(arrival) = self.sessions[session as usize].arrivals.pop_front()
-        {
-            self.send_arrival(session, key, arrival, now);
-        }
-    }
-
-    fn send_arrival(&mut self, session: u32, key: ConnectionKey, arrival: Arrival, now: Time) {
-        let qos = arrival.qos;
-        let delivery = arrival.deliver.delivery;
-        let extension = arrival.extension;
-        let properties = self.properties_of(key, &arrival);
-        let fits = self.with_parts(&arrival, &properties, |shard, parts, identifiers| {
-            shard.fits_client(key.index, &parts, qos, identifiers, now)
-        });
-        if !fits {
-            let session = self.session_key(session);
-            return self.settle_delivery(session, extension, delivery, Outcome::TooLarge);
-        }
-        if qos == QoS::AtMostOnce {
-            self.put_arrival_out(key, &arrival, &properties, PublishDelivery::AtMostOnce, now);
-            let session = self.session_key(session);
-            return self.settle_delivery(session, extension, delivery, Outcome::Done);
-        }
-        let state = &mut self.sessions[session as usize];
-        // A client remembers the identifier of a QoS 2 delivery, so it is stored before it leaves.
-        let recorded = state.keeps().filter(|_| qos == QoS::ExactlyOnce);
-        let position = state.take_position();
-        state.quota_used += 1;
-        let packet = state.inflight.begin(Exchange {
-            position,
-            recorded: recorded.is_some(),
-            gated: recorded.is_some(),
-            sent: recorded.is_none(),
-            feed: Some(FeedDelivery {
-                extension,
-                delivery,
-            }),
-            ..Exchange::volatile(awaiting(qos), None)
-        });
-        if let Some(id) = recorded {
-            state.gated_arrivals.insert(packet, arrival);
-            let record = ExchangeRecord {
-                position,
-                released: false,
-            };
-            self.journal
-                .put(Key::Exchange(id, packet), Value::Exchange(record));
-            return self.gate(session, packet);
-        }
-        let sent_as = publish_delivery(qos, packet);
-        self.put_arrival_out(key, &arrival, &properties, sent_as, now);
-    }
-
-    /// The store has the identifier of a QoS 2 delivery.
-    pub(super) fn send_gated_arrival(
-        &mut self,
-        session: u32,
-        key: ConnectionKey,
-        packet: PacketIdentifier,
-        now: Time,
-    ) {
-        let state = &mut self.sessions[session as usize];
-        let Some(arrival) = state.gated_arrivals.remove(&packet) else {
-            return;
-        };
-        if let Some(exchange) = state.inflight.get_mut(packet) {
-            exchange.sent = true;
-        }
-        let properties = self.properties_of(key, &arrival);
-        let sent_as = publish_delivery(arrival.qos, packet);
-        self.put_arrival_out(key, &arrival, &properties, sent_as, now);
-    }
-
-    /// The properties of the message and those of the delivery, encoded.
-    fn properties_of(&self, key: ConnectionKey, arrival: &Arrival) -> Vec<u8> {
-        let mut encoded = Vec::new();
-        if self.connections[key.index as usize].version == ProtocolVersion::V5 {
-            encoded.extend_from_slice(arrival.deliver.message.parts().properties);
-            for (name, label) in &arrival.deliver.properties {
-                let value = match label {
-                    Label::Number(number) => Cow::Owned(number.to_string()),
-                    Label::Text(text) => Cow::Borrowed(&**text),
-                    Label::Word(word) => Cow::Borrowed(*word),
-                };
-                let property = Property::UserProperty(name, &value);
-                // One that is too long for a property is left out.
-                let _left_out = encode_properties([property], &mut encoded);
-            }
-        }
-        encoded
-    }
-
-    fn with_parts<R>(
-        &mut self,
-        arrival: &Arrival,
-        properties: &[u8],
-        with: impl FnOnce(&mut Shard, MessageParts<'_>, &[u32]) -> R,
-    ) -> R {
-        let topic = TopicName::new(&arrival.topic).expect("extensions name topics");
-        let parts = MessageParts {
-            topic,
-            properties,
-            ..arrival.deliver.message.parts()
-        };
-        with(self, parts, arrival.identifier.as_slice())
-    }
-
-    fn put_arrival_out(
-        &mut self,
-        key: ConnectionKey,
-        arrival: &Arrival,
-        properties: &[u8],
-        delivery: PublishDelivery,
-        now: Time,
-    ) {
-        let retain = arrival.deliver.retain;
-        self.with_parts(arrival, properties, |shard, parts, identifiers| {
-            let form = Form {
-                delivery,
-                dup: false,
-                retain,
-                identifiers,
-            };
-            let mut publication = Publication::new(parts);
-            publication.fan_out = 1;
-            shard.put_out(key.index, &form, &mut publication, now);
-        });
-    }
-
-    /// A delivery is over.
-    pub(super) fn settle_delivery(
-        &mut self,
-        session: SessionKey,
-        extension: ExtensionId,
-        delivery: DeliveryId,
-        outcome: Outcome,
-    ) {
-        let settled = Input::Settled {
-            consumer: self.consumer_id(session),
-            delivery,
-            outcome,
-        };
-        self.tell_extension(extension, settled);
     }
 }
 

@@ -6,13 +6,15 @@
 //!
 //! The files beside this one are its transitions, each by its subject: `receive` (bytes to
 //! packets), `connect`, `authenticate`, `publish` (the one routing path), `deliver` (to one
-//! session), `put_out` (its bytes), `backpressure`, `acknowledge`, `subscribe`, `shared`, `replay`
-//! (retained messages for new subscriptions), `keep`, `promise` and `load` (what the store has, or is
-//! to have), `restore` (from it), `ending` (of connections and sessions, with wills),
-//! `peers` (other shards), `command`, `reply`, `feeds` and `extensions` (what extensions serve),
-//! `exclusive`, `owed` (acknowledgements, in their order) and `timers`.
+//! session), `put_out` (its bytes), `backpressure`, `acknowledge`, `subscribe`, `requests` (what its
+//! filters ask for), `unsubscribe`, `shared`, `replay` (retained messages for new subscriptions),
+//! `keep`, `promise` and `load` (what the store has, or is to have), `restore` (from it), `ending`
+//! (of connections and sessions, with wills), `peers` (other shards), `command`, `reply`, `feeds`,
+//! `arrivals` and `extensions` (what extensions serve), `exclusive`, `owed` (acknowledgements, in
+//! their order) and `timers`.
 
 mod acknowledge;
+mod arrivals;
 mod authenticate;
 mod backpressure;
 mod command;
@@ -32,6 +34,7 @@ mod put_out;
 mod receive;
 mod replay;
 mod reply;
+mod requests;
 mod residue;
 mod restore;
 mod shared;
@@ -39,6 +42,7 @@ mod subscribe;
 #[cfg(test)]
 mod tests;
 mod timers;
+mod unsubscribe;
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::hash::BuildHasher;
@@ -72,10 +76,10 @@ use crate::subscription::{Subscriber, Subscription};
 use crate::subscription_index::{FilterId, SubscriptionIndex};
 use crate::timer_wheel::TimerWheel;
 
+pub(crate) use arrivals::Arrival;
 pub(crate) use authenticate::Exchange;
 use command::{Inquiry, PendingCommand};
 use extensions::{Capture, Outbox, PendingCapture};
-pub(crate) use feeds::Arrival;
 use feeds::Feed;
 use load::LoadFor;
 use peers::PendingSubscribe;

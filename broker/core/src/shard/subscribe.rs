@@ -1,62 +1,30 @@
-//! SUBSCRIBE and UNSUBSCRIBE (sections 3.8 to 3.11).
+//! SUBSCRIBE (sections 3.8 and 3.9).
 
 use std::sync::Arc;
 
 use nexum_codec::{
-    Packet, ReasonCodes, Split, SubAck, Subscribe, SubscriptionRequest, UnsubAck, Unsubscribe,
-    UserProperties, decode, split_frame,
+    Packet, ReasonCodes, Split, SubAck, Subscribe, SubscriptionRequest, UserProperties, decode,
+    split_frame,
 };
-use nexum_extension_api::{Address, ErrorCode, Options, Refusal as ExtensionRefusal};
-use nexum_types::{ProtocolVersion, QoS, ReasonCode, SharedSubscription, Time, TopicFilter};
+use nexum_types::{QoS, ReasonCode, SharedSubscription, Time};
 
 use super::Shard;
 use super::exclusive::exclusive;
-use super::feeds::FeedWish;
 use super::peers::{Awaited, PendingSubscribe};
-use crate::address::{Root, SubscribeAddress, canonical, of_option};
+use super::requests::{Refusal, Request, options_of, refusal};
 use crate::connection::{Connection, Holds};
 use crate::key::ConnectionKey;
-use crate::output::{DisconnectCause, ProtocolError};
+use crate::output::ProtocolError;
 use crate::peer::{MemberTerms, PeerMessage};
 use crate::record::{Key, Value};
 use crate::replay::ReplayRequest;
 use crate::subscription::{Subscriber, Subscription, wants_retained};
-
-/// Why one filter is refused.
-struct Refusal {
-    reason_code: ReasonCode,
-    reason_string: String,
-}
 
 fn member_terms(request: &SubscriptionRequest<'_>, identifier: Option<u32>) -> MemberTerms {
     MemberTerms {
         maximum_qos: request.options.maximum_qos,
         retain_as_published: request.options.retain_as_published,
         subscription_identifier: identifier,
-    }
-}
-
-fn refusal(reason_code: ReasonCode, reason_string: impl Into<String>) -> Refusal {
-    Refusal {
-        reason_code,
-        reason_string: reason_string.into(),
-    }
-}
-
-/// One filter of a SUBSCRIBE that may be subscribed to.
-enum Request<'a> {
-    Plain(TopicFilter<'a>),
-    /// The group's name: `<ShareName>/<filter>`.
-    Shared(Arc<str>),
-    /// Replies to this session.
-    Replies,
-    /// What an extension serves.
-    Feed(FeedWish),
-}
-
-impl From<ExtensionRefusal> for Refusal {
-    fn from(refused: ExtensionRefusal) -> Refusal {
-        refusal(refused.code.of_subscribe(), refused.reason)
     }
 }
 
@@ -98,7 +66,7 @@ impl Shard {
 
     /// Whether the client takes a SUBACK or UNSUBACK of so many Reason Codes. Asked before anything
     /// is done, since a client that gets no answer would wait for one.
-    fn answer_fits(&self, key: ConnectionKey, reason_codes: usize) -> bool {
+    pub(super) fn answer_fits(&self, key: ConnectionKey, reason_codes: usize) -> bool {
         // Packet Identifier and the length of no properties.
         let remaining = 2 + 1 + reason_codes;
         let length_bytes = match remaining {
@@ -289,7 +257,7 @@ impl Shard {
     }
 
     /// What is acknowledged to a session that outlives its connection has to be stored.
-    fn cork_if_changed(&mut self, key: ConnectionKey, changes: u64) {
+    pub(super) fn cork_if_changed(&mut self, key: ConnectionKey, changes: u64) {
         if self.journal.changes() > changes && !self.journal.is_refusing() {
             self.cork(key);
         }
@@ -384,243 +352,4 @@ impl Shard {
             }
         }
     }
-
-    fn check_request<'a>(&self, session: u32, filter: &'a str) -> Result<Request<'a>, Refusal> {
-        let state = &self.sessions[session as usize];
-        let (request, bytes, is_new) = if let Some(wish) = self.feed_wish(filter)? {
-            let is_new = !state.feeds.contains_key(filter);
-            (Request::Feed(wish), filter.len(), is_new)
-        } else if self.words.root(filter) == Root::Reply {
-            self.check_filter(filter)?;
-            let is_new = !state.replies.iter().any(|(known, _)| **known == *filter);
-            (Request::Replies, filter.len(), is_new)
-        } else {
-            let filter = exclusive(filter).unwrap_or(filter);
-            self.check_plain_request(session, filter)?
-        };
-        let count = state.subscriptions.len()
-            + state.shared_subscriptions.len()
-            + state.replies.len()
-            + state.feeds.len();
-        if is_new && count >= self.limits.maximum_subscriptions_per_session as usize {
-            let text = format!("a session has at most {count} subscriptions here");
-            return Err(refusal(ReasonCode::QuotaExceeded, text));
-        }
-        let most = self.limits.maximum_subscription_bytes_per_session;
-        if is_new && state.subscription_bytes + bytes as u64 > most {
-            let text = format!("the filters of a session have at most {most} bytes here");
-            return Err(refusal(ReasonCode::QuotaExceeded, text));
-        }
-        Ok(request)
-    }
-
-    /// With its bytes, and whether the session has not subscribed to it yet.
-    fn check_plain_request<'a>(
-        &self,
-        session: u32,
-        filter: &'a str,
-    ) -> Result<(Request<'a>, usize, bool), Refusal> {
-        match SharedSubscription::parse(filter) {
-            None => {
-                let filter = self.check_filter(filter)?;
-                let subscriber = Subscriber::Session(session);
-                let id = self.index.find(filter);
-                let existing = id.and_then(|id| self.index.value(id, subscriber));
-                let bytes = filter.as_str().len();
-                Ok((Request::Plain(filter), bytes, existing.is_none()))
-            }
-            Some(Err(error)) => Err(refusal(ReasonCode::TopicFilterInvalid, error.to_string())),
-            Some(Ok(shared)) => {
-                let filter = self.check_filter(shared.filter().as_str())?;
-                let name = format!("{}/{}", shared.share_name(), filter.as_str());
-                let joined = &self.sessions[session as usize].shared_subscriptions;
-                let is_new = self
-                    .groups
-                    .find(&name)
-                    .is_none_or(|group| !joined.contains(&group));
-                let bytes = name.len();
-                Ok((Request::Shared(Arc::from(name)), bytes, is_new))
-            }
-        }
-    }
-
-    /// What a filter asks of an extension, if it does.
-    pub(super) fn feed_wish(&self, filter: &str) -> Result<Option<FeedWish>, ExtensionRefusal> {
-        if !filter.starts_with('$') {
-            return Ok(None);
-        }
-        let is_shared = SharedSubscription::parse(filter).is_some();
-        let address = match SubscribeAddress::parse(filter) {
-            Ok(address) => address,
-            // What is wrong with a shared subscription is said by who knows it better.
-            Err(_) if is_shared => return Ok(None),
-            Err(refusal) => return Err(refusal),
-        };
-        let Root::Served { served, spelling } = self.words.root(address.target) else {
-            return Ok(None);
-        };
-        if let Some(Err(error)) = SharedSubscription::parse(filter) {
-            return Err(ExtensionRefusal::new(
-                ErrorCode::BadAddress,
-                error.to_string(),
-            ));
-        }
-        if address.filter.is_some() {
-            return Err(super::command::nobody_serves("$filter"));
-        }
-        let target = canonical(address.target, spelling, served.claim.word);
-        TopicFilter::new(&target)
-            .map_err(|error| ExtensionRefusal::new(ErrorCode::BadAddress, error.to_string()))?;
-        let parsed = Address::parse(&target).map_err(|error| super::command::of_address(&error))?;
-        Ok(Some(FeedWish {
-            served,
-            spelling,
-            address: parsed,
-            share_name: address.share_name.map(Box::from),
-        }))
-    }
-
-    fn check_filter<'a>(&self, filter: &'a str) -> Result<TopicFilter<'a>, Refusal> {
-        match self.words.root(filter) {
-            Root::Plain | Root::Sys | Root::Reply => {}
-            Root::Served { .. } => {
-                let text = format!("{filter} is served as a whole, not as a topic");
-                return Err(refusal(ReasonCode::TopicFilterInvalid, text));
-            }
-            Root::Reserved(word) => {
-                return Err(super::command::nobody_serves(word).into());
-            }
-        }
-        let filter = TopicFilter::new(filter)
-            .map_err(|error| refusal(ReasonCode::TopicFilterInvalid, error.to_string()))?;
-        let most = usize::from(self.limits.maximum_topic_levels);
-        if filter.as_str().len() >= most && filter.levels().count() > most {
-            let text = format!("a topic filter has at most {most} levels here");
-            return Err(refusal(ReasonCode::TopicFilterInvalid, text));
-        }
-        Ok(filter)
-    }
-
-    pub(super) fn on_unsubscribe(
-        &mut self,
-        key: ConnectionKey,
-        session: u32,
-        unsubscribe: &Unsubscribe<'_>,
-        now: Time,
-    ) {
-        if !self.answer_fits(key, unsubscribe.filters.len()) {
-            return self.on_protocol_error(key, ProtocolError::AnswerTooLarge, now);
-        }
-        let mut reason_codes = Vec::with_capacity(unsubscribe.filters.len());
-        let changes = self.journal.changes();
-        let version = self.connections[key.index as usize].version;
-        let refuses =
-            self.journal.is_refusing() && self.sessions[session as usize].keeps().is_some();
-        if refuses && version == ProtocolVersion::V3_1_1 {
-            // It has no word for it, and must not be told that it is done.
-            return self.end_connection(key, DisconnectCause::Unstored, now);
-        }
-        for filter in unsubscribe.filters.iter() {
-            reason_codes.push(if refuses {
-                ReasonCode::ImplementationSpecificError
-            } else {
-                self.unsubscribe_one(session, filter, now)
-            });
-        }
-        if version == ProtocolVersion::V3_1_1 {
-            reason_codes.clear();
-        }
-        // [MQTT-3.10.4-4] [MQTT3-3.10.4-4]
-        let packet = Packet::UnsubAck(UnsubAck {
-            packet_identifier: unsubscribe.packet_identifier,
-            reason_string: None,
-            user_properties: UserProperties::default(),
-            reason_codes: ReasonCodes::from_slice(&reason_codes),
-        });
-        self.send_packet(key.index, &packet);
-        self.cork_if_changed(key, changes);
-    }
-
-    /// [MQTT-3.10.4-1]: the filter is compared character by character.
-    fn unsubscribe_one(&mut self, session: u32, filter: &str, now: Time) -> ReasonCode {
-        self.unreserve(session, filter);
-        if self.close_feed(session, filter) || self.ignore_replies(session, filter) {
-            return self.forget_subscription(session, filter);
-        }
-        let target = exclusive(filter).unwrap_or(filter);
-        let existed = match SharedSubscription::parse(target) {
-            Some(Ok(shared)) => {
-                let name = format!("{}/{}", shared.share_name(), shared.filter().as_str());
-                self.groups.find(&name).is_some_and(|group| {
-                    let state = &mut self.sessions[session as usize];
-                    let existed = state.shared_subscriptions.remove(&group);
-                    if existed {
-                        state.subscription_bytes -= name.len() as u64;
-                        let member = self.session_key(session);
-                        self.unsubscribe_from_group(group, member, now);
-                    }
-                    existed
-                })
-            }
-            Some(Err(_)) => return ReasonCode::TopicFilterInvalid,
-            None => match TopicFilter::new(target) {
-                Ok(filter) => match self.index.remove(filter, Subscriber::Session(session)) {
-                    Some((id, _)) => {
-                        let state = &mut self.sessions[session as usize];
-                        state.subscriptions.remove(&id);
-                        state.subscription_bytes -= filter.as_str().len() as u64;
-                        self.cancel_replays(session, filter.as_str());
-                        self.withdraw(id, || filter.as_str().to_owned());
-                        true
-                    }
-                    None => false,
-                },
-                Err(_) => return ReasonCode::TopicFilterInvalid,
-            },
-        };
-        if existed {
-            self.forget_subscription(session, filter)
-        } else {
-            ReasonCode::NoSubscriptionExisted
-        }
-    }
-
-    fn forget_subscription(&mut self, session: u32, filter: &str) -> ReasonCode {
-        if let Some(id) = self.sessions[session as usize].id {
-            self.journal
-                .delete(Key::Subscription(id, Arc::from(filter)));
-        }
-        ReasonCode::Success
-    }
-
-    /// True if replies to the session were subscribed to under this filter.
-    fn ignore_replies(&mut self, session: u32, filter: &str) -> bool {
-        let state = &mut self.sessions[session as usize];
-        let place = state.replies.iter().position(|(it, _)| **it == *filter);
-        if let Some(place) = place {
-            state.replies.remove(place);
-            state.subscription_bytes -= filter.len() as u64;
-        }
-        place.is_some()
-    }
-}
-
-/// The options for one of the filters: User Properties are of the whole packet, and apply to all of
-/// its filters, or with a number behind the key to that one.
-fn options_of(
-    properties: UserProperties<'_>,
-    number: usize,
-) -> Result<Option<Box<Options>>, ExtensionRefusal> {
-    let mut options = Options::default();
-    for (name, value) in properties.iter() {
-        let key = match name.rsplit_once('.') {
-            Some((key, of)) if of.parse() == Ok(number) => key,
-            Some(_) => continue,
-            None => name,
-        };
-        if matches!(key, "from" | "filter") {
-            options.set(key, value).map_err(|error| of_option(&error))?;
-        }
-    }
-    Ok((options != Options::default()).then(|| Box::new(options)))
 }
