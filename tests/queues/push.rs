@@ -7,7 +7,7 @@ use serde_json::json;
 
 use crate::commands::{self, Listener};
 use crate::scene::{
-    SOON, Scene, attempt, builder, json, label, next, property, publish_to, reason_of,
+    SOON, Scene, answer, attempt, builder, json, label, next, property, publish_to, reason_of,
     refused_filter, take, text,
 };
 
@@ -168,9 +168,46 @@ fn properties_of_the_push_are_delivered() {
     assert_eq!(properties.content_type(), Some("application/json"));
     assert_eq!(properties.response_topic(), Some("answers/to"));
     assert_eq!(properties.correlation_data(), Some(b"17".as_slice()));
-    let traces: Vec<_> = properties.user();
-    assert_eq!(traces[..2], [("trace", "a"), ("trace", "b")]);
+    let mut traces: Vec<_> = properties.user();
+    traces.retain(|(name, _)| *name == "trace");
+    assert_eq!(traces, [("trace", "a"), ("trace", "b")]);
     assert_eq!(label(&delivery, "q-key"), Some("eu"));
+}
+
+/// The publisher's own properties are all there, in their order; the first of a name is the
+/// broker's, so nobody can pretend to be it.
+#[test]
+fn labels_of_the_broker_come_first() {
+    let names = ["q-id", "q-attempt", "q-ts", "q-key", "dlq-reason"];
+    let mut scene = Scene::with(r#"{"max_attempts": 1}"#);
+    let forged = names
+        .iter()
+        .chain(&names)
+        .fold(Publish::new("$queue/jobs/eu", "x"), |publish, name| {
+            publish.property(Property::user(name, "forged"))
+        });
+    assert_eq!(scene.publish(forged).reason, 0);
+    let mut worker = scene.worker(Version::V5, "worker", "$queue/jobs/#");
+    let delivery = next(&mut worker, "x");
+    let forged_of = |delivery: &Publish| {
+        let user = delivery.properties.user();
+        let forged = user.into_iter().filter(|(_, value)| *value == "forged");
+        let forged: Vec<_> = forged.map(|(name, _)| name.to_owned()).collect();
+        forged
+    };
+    assert_eq!(forged_of(&delivery), [names, names].concat());
+    assert_eq!(label(&delivery, "q-attempt"), Some("1"));
+    assert_eq!(label(&delivery, "q-key"), Some("eu"));
+    for name in ["q-id", "q-ts"] {
+        let number = label(&delivery, name).map(str::parse::<u64>);
+        assert!(matches!(number, Some(Ok(_))), "{name}: {delivery:?}");
+    }
+    answer(&mut worker, &delivery, reason::UNSPECIFIED_ERROR);
+    let mut dead = scene.worker(Version::V5, "dead", "$queue/jobs/$dlq");
+    let letter = next(&mut dead, "x");
+    assert_eq!(label(&letter, "dlq-reason"), Some("max_attempts"));
+    assert_eq!(label(&letter, "dlq-attempts"), Some("1"));
+    assert_eq!(forged_of(&letter), [names, names].concat());
 }
 
 #[test]

@@ -41,6 +41,8 @@
 //! - A lease that PUBACK acknowledged takes credit until it is settled. A lease that is refused by
 //!   PUBACK is given back like any delivery. After a restart a receipt is good until the message is
 //!   given to somebody else; `$extend` is not stored, and keeps others away in memory alone.
+//! - What a delivery is labelled with (`q-id`, `q-attempt`, `q-ts`, `q-key`, `dlq-reason`,
+//!   `dlq-attempts`) stands before the User Properties of the message: the first of a name counts.
 //! - `$queue/_/$cancel/<id>` cancels what was pushed with a delay and that id, in any queue; a push
 //!   that is not acknowledged yet is not found.
 //! - `pause` holds dead letters back, too.

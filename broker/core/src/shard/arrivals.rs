@@ -156,11 +156,12 @@ impl Shard {
         self.put_arrival_out(key, &arrival, &properties, sent_as, now);
     }
 
-    /// The properties of the message and those of the delivery, encoded.
+    /// The properties of the delivery and those of the message, encoded: whoever takes the first
+    /// of a name is told by the broker, whatever the publisher calls its own ([MQTT-3.3.2-17],
+    /// [MQTT-3.3.2-18]: those are all there, in their order).
     fn properties_of(&self, key: ConnectionKey, arrival: &Arrival) -> Vec<u8> {
         let mut encoded = Vec::new();
         if self.connections[key.index as usize].version == ProtocolVersion::V5 {
-            encoded.extend_from_slice(arrival.deliver.message.parts().properties);
             for (name, label) in &arrival.deliver.properties {
                 let value = match label {
                     Label::Number(number) => Cow::Owned(number.to_string()),
@@ -171,6 +172,7 @@ impl Shard {
                 // One that is too long for a property is left out.
                 let _left_out = encode_properties([property], &mut encoded);
             }
+            encoded.extend_from_slice(arrival.deliver.message.parts().properties);
         }
         encoded
     }
