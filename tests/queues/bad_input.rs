@@ -168,6 +168,16 @@ fn bad_json_and_numbers_out_of_range() {
             ("$queue/new/$ctl/create", r#"{"source": "a"}"#, "a list of"),
             (
                 "$queue/new/$ctl/create",
+                r#"{"source": ["$share/g/a"]}"#,
+                "name the topics alone",
+            ),
+            (
+                "$queue/jobs/$ctl/alter",
+                r#"{"source": ["$queue/jobs"]}"#,
+                "name the topics alone",
+            ),
+            (
+                "$queue/new/$ctl/create",
                 r#"{"backoff": {"factor": 0.5}}"#,
                 "between 1 and 100",
             ),

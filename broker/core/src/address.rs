@@ -11,23 +11,7 @@
 use std::borrow::Cow;
 use std::sync::Arc;
 
-use nexum_extension_api::{Claim, ErrorCode, OptionError, Options, Refusal};
-
-/// Words of the grammar that nobody may use for anything else, whether or not somebody serves them.
-const RESERVED: [&str; 12] = [
-    "$queue",
-    "$q",
-    "$stream",
-    "$kv",
-    "$model",
-    "$filter",
-    "$delayed",
-    "$req",
-    "$reply",
-    "$opt",
-    "$exclusive",
-    "$share",
-];
+use nexum_extension_api::{Claim, ErrorCode, OptionError, Options, RESERVED_WORDS, Refusal};
 
 /// The longest tag of `$req`, in bytes.
 const LONGEST_TAG: usize = 32;
@@ -97,7 +81,7 @@ impl Words {
                 };
             }
         }
-        match RESERVED.iter().find(|word| **word == first) {
+        match RESERVED_WORDS.iter().find(|word| **word == first) {
             Some(word) => Root::Reserved(word),
             None => Root::Plain,
         }

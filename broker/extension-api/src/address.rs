@@ -4,6 +4,23 @@ use std::fmt;
 
 use nexum_types::MAX_TOPIC_BYTES;
 
+/// Words of the grammar that nobody may use for anything else, whether or not somebody serves them.
+/// No publication to a plain topic begins with one.
+pub const RESERVED_WORDS: [&str; 12] = [
+    "$queue",
+    "$q",
+    "$stream",
+    "$kv",
+    "$model",
+    "$filter",
+    "$delayed",
+    "$req",
+    "$reply",
+    "$opt",
+    "$exclusive",
+    "$share",
+];
+
 /// The longest name, in bytes.
 const LONGEST_NAME: usize = 64;
 

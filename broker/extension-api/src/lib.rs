@@ -30,7 +30,7 @@ mod output;
 mod refusal;
 mod span;
 
-pub use address::{Address, AddressError, NameError, check_name};
+pub use address::{Address, AddressError, NameError, RESERVED_WORDS, check_name};
 pub use change::{Change, Changes, RecordKey};
 pub use extension::{Claim, Extension, Gauge, Unreadable};
 pub use id::{

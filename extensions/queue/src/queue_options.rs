@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use nexum_extension_api::parse_duration;
+use nexum_extension_api::{RESERVED_WORDS, parse_duration};
 use nexum_types::TopicFilter;
 use serde_json::{Map, Value, json};
 
@@ -159,6 +159,19 @@ impl QueueOptions {
     /// # Errors
     /// The key that is wrong and what to write instead.
     pub fn with(&self, object: &Map<String, Value>) -> Result<QueueOptions, OptionsError> {
+        let options = self.with_any_source(object)?;
+        if object.contains_key("source") {
+            check_sources(&options.source)?;
+        }
+        Ok(options)
+    }
+
+    /// What was stored, whatever would be refused now.
+    pub(crate) fn of_record(json: &[u8]) -> Result<QueueOptions, OptionsError> {
+        QueueOptions::default().with_any_source(&object(json)?)
+    }
+
+    fn with_any_source(&self, object: &Map<String, Value>) -> Result<QueueOptions, OptionsError> {
         let mut options = self.clone();
         for (key, value) in object {
             options.set(key, value)?;
@@ -362,6 +375,23 @@ fn filters(key: &'static str, value: &Value) -> Result<Vec<Box<str>>, OptionsErr
         }
     }
     Ok(filters)
+}
+
+/// That something could match them.
+fn check_sources(sources: &[Box<str>]) -> Result<(), OptionsError> {
+    for source in sources {
+        let first = source.split('/').next().unwrap_or(source);
+        if let Some(word) = RESERVED_WORDS.iter().find(|word| **word == first) {
+            return Err(OptionsError::expected(
+                "source",
+                format!(
+                    "filters of plain topics, and '{source}' would capture nothing, since no plain \
+                     topic begins with {word}: name the topics alone"
+                ),
+            ));
+        }
+    }
+    Ok(())
 }
 
 fn backoff(mut backoff: Backoff, value: &Value) -> Result<Backoff, OptionsError> {

@@ -51,9 +51,7 @@ impl Queues {
             what: format!("the queue '{}': {what}", record.name),
         };
         // Every option is stored, so no default is taken.
-        let defaults = crate::QueueOptions::default();
-        let options = defaults
-            .with_json(&record.options)
+        let options = crate::QueueOptions::of_record(&record.options)
             .map_err(|error| unreadable(error.to_string()))?;
         nexum_extension_api::check_name(&record.name)
             .map_err(|error| unreadable(error.to_string()))?;

@@ -29,6 +29,12 @@ fn options_that_are_wrong_say_what_is_right() {
         (r#"{"visibility": "0s"}"#, "from 1 ms"),
         (r#"{"order": "lifo"}"#, "\"fifo\" or \"key\" or \"prio\""),
         (r#"{"source": ["a/#/b"]}"#, "'a/#/b'"),
+        (r#"{"source": ["a", "$share/g/x"]}"#, "'$share/g/x'"),
+        (r#"{"source": ["$queue/jobs/#"]}"#, "begins with $queue"),
+        (r#"{"source": ["$q/jobs"]}"#, "begins with $q:"),
+        (r#"{"source": ["$delayed/60/x"]}"#, "name the topics alone"),
+        (r#"{"source": ["$reply/+/+"]}"#, "begins with $reply"),
+        (r#"{"source": ["$kv"]}"#, "begins with $kv"),
         (r#"{"backoff": {"fist": "1s"}}"#, "did you mean 'first'"),
         (r#"{"backoff": {"factor": 0.5}}"#, "between 1 and 100"),
         ("{\"a\": 1,\n  oops}", "line 2, column 3"),
@@ -43,7 +49,7 @@ fn options_that_are_wrong_say_what_is_right() {
 #[test]
 fn options_are_read_back_as_they_are_written() {
     let json = br#"{"max_attempts": 0, "visibility": 90, "order": "prio", "max_len": 7,
-        "max_bytes": 8, "overflow": "dlq", "source": ["a/+", "b"], "allow_qos0": true,
+        "max_bytes": 8, "overflow": "dlq", "source": ["a/+", "$own/b"], "allow_qos0": true,
         "dedup_window": "0s", "backoff": {"first": "0s", "factor": 1.5, "max": "1h", "jitter": 1},
         "prefetch": 3, "dlq_max_len": 0, "expired": "dlq", "dispatch": "round_robin"}"#;
     let options = QueueOptions::default().with_json(json).expect("options");
