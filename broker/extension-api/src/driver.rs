@@ -330,16 +330,40 @@ impl<E: Extension> Driver<E> {
 
     /// A consumer loses its connection, or ends.
     pub fn detach(&mut self, consumer: ConsumerId, has_ended: bool) {
-        self.feeds.retain(|_, feed| feed.consumer != consumer);
-        if has_ended {
-            self.consumers.remove(&consumer);
-        } else if let Some(state) = self.consumers.get_mut(&consumer) {
-            *state = Consumer::default();
-        }
+        let unanswered = self.let_go(consumer, has_ended);
         self.feed(Input::Detach {
             consumer,
+            unanswered,
             has_ended,
         });
+    }
+
+    /// The same, and what was delivered to it was still on its way: that comes back.
+    pub fn detach_before_delivery(&mut self, consumer: ConsumerId, has_ended: bool) {
+        let on_their_way = self.let_go(consumer, has_ended);
+        self.feed(Input::Detach {
+            consumer,
+            unanswered: Vec::new(),
+            has_ended,
+        });
+        for delivery in on_their_way {
+            self.feed(Input::Settled {
+                consumer,
+                delivery,
+                outcome: Outcome::Undelivered,
+            });
+        }
+    }
+
+    /// Returns what it has not settled.
+    fn let_go(&mut self, consumer: ConsumerId, has_ended: bool) -> Vec<DeliveryId> {
+        self.feeds.retain(|_, feed| feed.consumer != consumer);
+        let state = if has_ended {
+            self.consumers.remove(&consumer)
+        } else {
+            self.consumers.get_mut(&consumer).map(std::mem::take)
+        };
+        state.map_or(Vec::new(), |state| state.unsettled)
     }
 
     /// What a consumer got since it was last asked for.

@@ -46,10 +46,12 @@ pub enum Input {
     Unsubscribe(Unsubscribe),
     /// A consumer has lost its connection, or its session has ended. Its feeds are over, whether or
     /// not that was said of each, its credit is void, and nothing that was delivered to it will be
-    /// settled.
+    /// settled, but for what is still on its way: that comes back as [`Outcome::Undelivered`].
     Detach {
         /// Who.
         consumer: ConsumerId,
+        /// What it was sent and has not answered; whatever else was delivered was on its way.
+        unanswered: Vec<DeliveryId>,
         /// The session is gone; otherwise it may come back, under the same name, and this may come
         /// once more when it does not.
         has_ended: bool,

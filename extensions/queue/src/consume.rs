@@ -1,6 +1,8 @@
 //! Sessions that come and go, and what they subscribe to.
 
-use nexum_extension_api::{ConsumerId, ErrorCode, FeedId, Input, Output, Refusal, Subscribe};
+use nexum_extension_api::{
+    ConsumerId, DeliveryId, ErrorCode, FeedId, Input, Output, Refusal, Subscribe,
+};
 use nexum_types::{QoS, Time};
 
 use crate::filter::Filter;
@@ -119,7 +121,14 @@ impl Queues {
         }
     }
 
-    pub(crate) fn detach(&mut self, consumer: ConsumerId, has_ended: bool, now: Time) {
+    pub(crate) fn detach(
+        &mut self,
+        consumer: ConsumerId,
+        mut unanswered: Vec<DeliveryId>,
+        has_ended: bool,
+        now: Time,
+    ) {
+        unanswered.sort_unstable();
         self.stop_waiting(
             |input| matches!(input, Input::Subscribe(subscribe) if subscribe.consumer == consumer),
         );
@@ -142,7 +151,10 @@ impl Queues {
             let Some(flight) = self.flights.get_mut(&delivery) else {
                 continue;
             };
-            flight.is_orphan = true;
+            if !std::mem::replace(&mut flight.is_orphan, true) {
+                let is_unanswered = unanswered.binary_search(&DeliveryId(delivery)).is_ok();
+                flight.is_returning = !flight.is_settled && !is_unanswered;
+            }
             let flight = *flight;
             // What it has not settled does not count if it comes back.
             if let Some(queue) = self.queue_mut(flight.slot) {
@@ -150,7 +162,7 @@ impl Queues {
             }
             if flight.is_over {
                 self.land(delivery);
-            } else if has_ended {
+            } else if has_ended && !flight.is_returning {
                 self.end_flight(delivery);
                 self.conclude_and_note(flight.slot, flight.sequence, Ending::Lapsed, now);
                 given_back.push(flight.slot);

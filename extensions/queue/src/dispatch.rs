@@ -192,6 +192,7 @@ impl Queues {
             is_over: false,
             is_settled: false,
             is_orphan: false,
+            is_returning: false,
         };
         self.next_delivery = self.next_delivery.wrapping_add(1);
         self.flights.insert(delivery, flight);

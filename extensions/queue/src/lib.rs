@@ -25,8 +25,9 @@
 //!   ready again, for another consumer if there is one; the credit stays taken until the late
 //!   settlement, which is then ignored.
 //! - An attempt is a delivery that ended without success: refused, lapsed, or lost with its session.
-//!   A consumer that is busy (0x97) is no attempt, and neither is a delivery in flight when the
-//!   broker dies: who reads `q-attempt` may see the same number twice.
+//!   A consumer that is busy (0x97) is no attempt, one whose connection was lost before the delivery
+//!   left is none, and neither is a delivery in flight when the broker dies: who reads `q-attempt`
+//!   may see the same number twice.
 //! - What has happened is written in its order and tried until it is stored. A settlement that was
 //!   not stored when the broker died is forgotten: the message comes again.
 //!

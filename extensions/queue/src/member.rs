@@ -98,4 +98,6 @@ pub(crate) struct Flight {
     pub(crate) is_settled: bool,
     /// The connection it went to is lost: it has no credit to give back.
     pub(crate) is_orphan: bool,
+    /// It was still on its way then: it comes back, and was no attempt.
+    pub(crate) is_returning: bool,
 }

@@ -303,8 +303,9 @@ impl Extension for Queues {
             Input::Unsubscribe(unsubscribe) => self.unsubscribe(unsubscribe.feed),
             Input::Detach {
                 consumer,
+                unanswered,
                 has_ended,
-            } => self.detach(consumer, has_ended, now),
+            } => self.detach(consumer, unanswered, has_ended, now),
             Input::Settled {
                 consumer,
                 delivery,

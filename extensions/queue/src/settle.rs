@@ -42,8 +42,11 @@ impl Queues {
         outcome: Outcome,
         now: Time,
     ) {
+        // What never left is given back, even if its consumer is gone.
+        let never_left = outcome == Outcome::Undelivered;
         let flight = self.flights.get_mut(&delivery).filter(|flight| {
-            flight.consumer == consumer && !flight.is_settled && !flight.is_orphan
+            let is_awaited = !flight.is_orphan || flight.is_returning && never_left;
+            flight.consumer == consumer && !flight.is_settled && is_awaited
         });
         let Some(flight) = flight else {
             return;
@@ -51,7 +54,9 @@ impl Queues {
         flight.is_settled = true;
         let flight = *flight;
         let is_held_lease = flight.is_lease && !flight.is_over;
-        if let Some(state) = self.consumers.get_mut(&consumer) {
+        if !flight.is_orphan
+            && let Some(state) = self.consumers.get_mut(&consumer)
+        {
             state.credit = state.credit.saturating_add(1);
             state.held_leases += u32::from(is_held_lease);
         }

@@ -43,10 +43,10 @@ impl Shard {
         };
         let filter = Arc::clone(&feed.filter);
         let Some(state) = self.session_by_key(session) else {
-            return;
+            return self.return_delivery(extension, &deliver);
         };
         let (Some(_), Some(terms)) = (state.connection, state.feeds.get(&filter)) else {
-            return;
+            return self.return_delivery(extension, &deliver);
         };
         let arrival = Arrival {
             extension,

@@ -320,10 +320,11 @@ impl Shard {
         }
         let state = &mut self.sessions[session as usize];
         let exchanges = state.inflight.extract(|exchange| exchange.feed.is_some());
+        let mut unanswered = Vec::new();
         for (packet, mut exchange) in exchanges {
             let state = &mut self.sessions[session as usize];
             state.gates.retain(|gate| *gate != packet);
-            exchange.feed = None;
+            unanswered.extend(exchange.feed.take().filter(|_| exchange.sent));
             if exchange.recorded && exchange.sent {
                 // The client may know the identifier, and is told to forget it.
                 exchange.awaiting = Awaiting::PubComp;
@@ -333,13 +334,15 @@ impl Shard {
                 self.forget_exchange(session, packet, &exchange);
             }
         }
-        for extension in 0..self.extensions.len() as u8 {
-            if told & 1 << extension != 0 {
+        for extension in (0..self.extensions.len() as u8).map(ExtensionId) {
+            if told & 1 << extension.0 != 0 {
+                let own = unanswered.iter().filter(|it| it.extension == extension);
                 let detach = Input::Detach {
                     consumer,
+                    unanswered: own.map(|it| it.delivery).collect(),
                     has_ended,
                 };
-                self.tell_extension(ExtensionId(extension), detach);
+                self.tell_extension(extension, detach);
             }
         }
     }

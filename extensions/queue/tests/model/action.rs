@@ -270,7 +270,30 @@ impl World {
         }
     }
 
-    pub(crate) fn detach(&mut self, at: usize, has_ended: bool) {
+    /// What a consumer has not settled is as if it had not been delivered.
+    pub(crate) fn never_left(&mut self, at: usize) {
+        let now = self.now();
+        for (delivery, (message, _)) in &self.consumers[at].unsettled {
+            let told = &mut self.oracle.messages[*message];
+            if let Place::Out { delivery: it, .. } = told.place
+                && it == *delivery
+            {
+                told.passed = now;
+                told.place = Place::Waits {
+                    from: now,
+                    rest: Rest::None,
+                };
+            }
+            if let Place::DeadOut { delivery: it, .. } = told.place
+                && it == *delivery
+            {
+                told.place = Place::Dead { from: now };
+            }
+        }
+        self.oracle.pass_time(now);
+    }
+
+    pub(crate) fn detach(&mut self, at: usize, has_ended: bool, has_left: bool) {
         let now = self.now();
         let consumer = &mut self.consumers[at];
         consumer.is_attached = false;
@@ -294,7 +317,10 @@ impl World {
                 }
             }
         }
-        self.broker.detach(id, has_ended);
+        match has_left {
+            true => self.broker.detach(id, has_ended),
+            false => self.broker.detach_before_delivery(id, has_ended),
+        }
     }
 
     pub(crate) fn redrive(&mut self) {

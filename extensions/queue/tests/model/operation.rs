@@ -70,6 +70,8 @@ pub(crate) enum Operation {
     Detach {
         consumer: usize,
         has_ended: bool,
+        /// What was delivered to it had left, or else comes back.
+        has_left: bool,
     },
     ComeBack {
         consumer: usize,
@@ -184,9 +186,13 @@ impl Operation {
                 lease: at.index(1 << 16),
                 verb,
             }),
-            2 => (any::<prop::sample::Index>(), any::<bool>()).prop_map(|(at, has_ended)| {
-                Operation::Detach { consumer: at.index(1 << 16), has_ended }
-            }),
+            2 => (any::<prop::sample::Index>(), any::<bool>(), any::<bool>()).prop_map(
+                |(at, has_ended, has_left)| Operation::Detach {
+                    consumer: at.index(1 << 16),
+                    has_ended,
+                    has_left,
+                },
+            ),
             2 => (any::<prop::sample::Index>(), filter(), 1..4_u32).prop_map(
                 |(at, filter, credit)| Operation::ComeBack {
                     consumer: at.index(1 << 16),

@@ -116,9 +116,13 @@ impl World {
             Operation::Detach {
                 consumer,
                 has_ended,
+                has_left,
             } => {
                 if let Some(at) = self.pick(*consumer, |it| !it.has_ended) {
-                    self.detach(at, *has_ended);
+                    if !has_left {
+                        self.never_left(at);
+                    }
+                    self.detach(at, *has_ended, *has_left);
                 }
             }
             Operation::ComeBack {
@@ -196,7 +200,7 @@ impl World {
         });
         for at in 0..self.consumers.len() {
             if !self.consumers[at].has_ended {
-                self.detach(at, true);
+                self.detach(at, true, true);
                 self.look();
             }
         }

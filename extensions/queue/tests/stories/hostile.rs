@@ -33,6 +33,7 @@ fn what_is_stale_or_unknown_is_ignored() {
         }),
         Input::Detach {
             consumer: nobody,
+            unanswered: vec![had.delivery, DeliveryId(7)],
             has_ended: true,
         },
         Input::Written {

@@ -1,7 +1,7 @@
 //! Settling: retries, visibility, dead letters, and who gets what.
 
 use crate::common::*;
-use nexum_extension_api::{ErrorCode, Outcome};
+use nexum_extension_api::{ErrorCode, Input, Outcome};
 use nexum_types::QoS;
 
 const STEADY: &str = r#"{"backoff": {"first": "1s", "factor": 2, "jitter": 0}}"#;
@@ -178,6 +178,46 @@ fn what_an_ended_session_had_returns_at_once() {
     broker.detach(lost, true);
     let again = one(&mut broker, other);
     assert_eq!(property(&again, "q-attempt").as_deref(), Some("2"));
+}
+
+#[test]
+fn what_never_reached_a_lost_connection_returns_at_once_and_was_no_attempt() {
+    for has_ended in [false, true] {
+        let mut broker = jobs(r#"{"max_attempts": 1}"#);
+        let lost = worker(&mut broker, "$queue/jobs", 1);
+        push(&mut broker, "$queue/jobs", "a");
+        let other = worker(&mut broker, "$queue/jobs", 1);
+        broker.detach_before_delivery(lost, has_ended);
+        let again = one(&mut broker, other);
+        assert_eq!(property(&again, "q-attempt").as_deref(), Some("1"));
+        broker.settle(other, again.delivery, Outcome::Done);
+        broker.wait(seconds(60));
+        assert!(broker.deliveries(other).is_empty());
+    }
+}
+
+/// Its session ends before what was on its way has come back.
+#[test]
+fn what_never_reached_an_ended_session_was_no_attempt() {
+    let mut broker = jobs(r#"{"max_attempts": 1}"#);
+    let lost = worker(&mut broker, "$queue/jobs", 1);
+    push(&mut broker, "$queue/jobs", "a");
+    let on_its_way = one(&mut broker, lost).delivery;
+    let other = worker(&mut broker, "$queue/jobs", 1);
+    for has_ended in [false, true] {
+        broker.feed(Input::Detach {
+            consumer: lost,
+            unanswered: Vec::new(),
+            has_ended,
+        });
+    }
+    broker.feed(Input::Settled {
+        consumer: lost,
+        delivery: on_its_way,
+        outcome: Outcome::Undelivered,
+    });
+    let again = one(&mut broker, other);
+    assert_eq!(property(&again, "q-attempt").as_deref(), Some("1"));
 }
 
 #[test]

@@ -1,13 +1,93 @@
 //! The way to an extension and back, with the smallest one.
 
+use std::sync::mpsc::{Receiver, Sender, channel};
+
 use nexum_codec::{AcknowledgementKind, Filters, Unsubscribe};
 use nexum_echo::Echo;
+use nexum_extension_api::{
+    Claim, ConsumerId, ErrorCode, Extension, Input, Outcome, Output, Refusal, Unreadable,
+};
+use nexum_types::Time;
 
 use super::*;
 use crate::Limits;
 
 fn broker(shards: u16) -> Broker {
     Broker::extended(shards, Limits::default(), Some(Box::new(Echo::default())))
+}
+
+/// An echo that grants no QoS 0, and tells what it is fed.
+struct Strict {
+    echo: Echo,
+    refused: Vec<Output>,
+    fed: Sender<Fed>,
+}
+
+/// What it is fed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Fed {
+    Subscribe(ConsumerId, QoS),
+    Settled(Outcome),
+    /// With how many deliveries that were not answered.
+    Detach(usize),
+}
+
+impl Extension for Strict {
+    fn name(&self) -> &'static str {
+        self.echo.name()
+    }
+
+    fn claims(&self) -> &'static [Claim] {
+        self.echo.claims()
+    }
+
+    fn restore(&mut self, key: &[u8], value: &[u8], now: Time) -> Result<(), Unreadable> {
+        self.echo.restore(key, value, now)
+    }
+
+    fn handle(&mut self, input: Input, now: Time) {
+        let fed = match &input {
+            Input::Subscribe(wish) => Some(Fed::Subscribe(wish.consumer, wish.maximum_qos)),
+            Input::Settled { outcome, .. } => Some(Fed::Settled(*outcome)),
+            Input::Detach { unanswered, .. } => Some(Fed::Detach(unanswered.len())),
+            _ => None,
+        };
+        if let Some(fed) = fed {
+            // A test need not look.
+            let _ = self.fed.send(fed);
+        }
+        match input {
+            Input::Subscribe(wish) if wish.maximum_qos == QoS::AtMostOnce => {
+                let refusal = Refusal::new(ErrorCode::BadOption, "no QoS 0");
+                let feed = wish.feed;
+                self.refused.push(Output::Refuse { feed, refusal });
+            }
+            input => self.echo.handle(input, now),
+        }
+    }
+
+    fn poll_output(&mut self) -> Option<Output> {
+        self.refused.pop().or_else(|| self.echo.poll_output())
+    }
+
+    fn poll_timeout(&self) -> Option<Time> {
+        self.echo.poll_timeout()
+    }
+
+    fn handle_timeout(&mut self, now: Time) {
+        self.echo.handle_timeout(now);
+    }
+}
+
+fn strict(shards: u16) -> (Broker, Receiver<Fed>) {
+    let (fed, told) = channel();
+    let strict = Strict {
+        echo: Echo::default(),
+        refused: Vec::new(),
+        fed,
+    };
+    let broker = Broker::extended(shards, Limits::default(), Some(Box::new(strict)));
+    (broker, told)
 }
 
 fn old(client_id: &str) -> Connect<'_> {
@@ -249,6 +329,30 @@ fn one_session_at_a_time_has_an_exclusive_subscription() {
             );
             assert_eq!(ask(&mut broker, second), refused);
         }
+    }
+}
+
+#[test]
+fn an_extension_is_told_what_a_lost_client_has_not_answered() {
+    let (mut broker, told) = strict(1);
+    let publisher = broker.admit(connect("publisher"));
+    let hello = publish("$echo/hall", b"1", Some(id(1)));
+    broker.send(publisher, Packet::Publish(hello));
+    for (answers, expected) in [
+        (true, &[Fed::Settled(Outcome::Done), Fed::Detach(0)][..]),
+        (false, &[Fed::Detach(1)]),
+    ] {
+        let consumer = broker.admit(connect("consumer"));
+        let wanted = [request("$echo/hall", QoS::AtLeastOnce)];
+        broker.send(consumer, subscribe(&wanted));
+        assert_eq!(broker.take_payloads(consumer), [b"1"]);
+        if answers {
+            broker.acknowledge(consumer, AcknowledgementKind::PubAck, id(1));
+        }
+        broker.lose(consumer);
+        let mut told: Vec<Fed> = told.try_iter().collect();
+        told.retain(|fed| !matches!(fed, Fed::Subscribe(..)));
+        assert_eq!(told[..expected.len()], *expected);
     }
 }
 
