@@ -26,6 +26,10 @@ impl<T> Keyed<T> {
         u64::from(self.generations) << 32 | index as u64
     }
 
+    pub(crate) fn len(&self) -> usize {
+        self.slots.len()
+    }
+
     pub(crate) fn get(&self, key: u64) -> Option<&T> {
         let (generation, value) = self.slots.get(key as u32 as usize)?;
         (*generation == (key >> 32) as u32).then_some(value)

@@ -106,6 +106,15 @@ pub(crate) struct MemberKey {
     pub(crate) session: SessionKey,
 }
 
+/// That a session wants a filter exclusively.
+#[derive(Debug)]
+pub(crate) struct Claim {
+    pub(crate) filter: Box<str>,
+    pub(crate) member: MemberKey,
+    /// The SUBSCRIBE that waits for the answer.
+    pub(crate) token: u32,
+}
+
 /// The terms of a member.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct MemberTerms {
@@ -213,17 +222,9 @@ pub(crate) enum PeerMessage {
         moved: Vec<Moved>,
     },
     /// A session of the sender wants a filter of the receiver's exclusively.
-    Reserve {
-        filter: Box<str>,
-        member: MemberKey,
-        token: u32,
-    },
+    Reserve(Claim),
     /// Whether it has it.
-    Reserved {
-        filter: Box<str>,
-        token: u32,
-        granted: bool,
-    },
+    Reserved { claim: Claim, granted: bool },
     /// It wants it no more.
     Unreserve { filter: Box<str>, member: MemberKey },
     /// A delivery was completed.
@@ -261,8 +262,11 @@ impl PeerMessage {
             }),
             PeerMessage::Interest { filter, .. }
             | PeerMessage::InterestWithdrawn { filter }
-            | PeerMessage::Reserve { filter, .. }
-            | PeerMessage::Reserved { filter, .. }
+            | PeerMessage::Reserve(Claim { filter, .. })
+            | PeerMessage::Reserved {
+                claim: Claim { filter, .. },
+                ..
+            }
             | PeerMessage::Unreserve { filter, .. }
             | PeerMessage::ReplayOpen { filter, .. } => filter.len(),
             PeerMessage::InterestNoted { .. }

@@ -171,7 +171,7 @@ impl Shard {
             self.release(publisher);
         }
         self.on_members_offline(session, now);
-        self.detach(session, expiry == 0);
+        self.detach(session, expiry == 0, now);
         self.suspend_replays(session);
         if expiry == 0 {
             return self.end_session(session, now);
@@ -235,7 +235,7 @@ impl Shard {
     pub(super) fn end_session(&mut self, session: u32, now: Time) {
         self.publish_will(session, now);
         self.end_memberships(session, now);
-        self.detach(session, true);
+        self.detach(session, true, now);
         self.forget_session(session);
         self.unreserve_all(session);
         let ended = self.sessions.remove(session as usize);

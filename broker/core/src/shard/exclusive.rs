@@ -5,8 +5,8 @@ use nexum_extension_api::{ErrorCode, Refusal};
 use nexum_types::{Time, TopicFilter};
 
 use super::Shard;
-use crate::key::ShardId;
-use crate::peer::{MemberKey, PeerMessage};
+use super::peers::Answers;
+use crate::peer::{Claim, MemberKey, PeerMessage};
 use crate::subscription::Subscriber;
 
 /// What is subscribed to exclusively, if it is.
@@ -14,98 +14,103 @@ pub(super) fn exclusive(filter: &str) -> Option<&str> {
     filter.strip_prefix("$exclusive/")
 }
 
+/// Whether a session has a filter alone.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Reservation {
+    Granted,
+    Refused,
+    /// Another shard will say.
+    Awaited,
+}
+
 impl Shard {
-    /// Asks for a filter that belongs to another shard; returns how many answers to wait for.
-    pub(super) fn ask_to_reserve(&mut self, session: u32, filter: &str, token: u32) -> u32 {
-        let home = self.home_of(filter);
-        if home == self.id || exclusive(filter).is_none() {
-            return 0;
-        }
-        let member = self.member(session);
-        let state = &mut self.sessions[session as usize];
-        state.exclusives.insert(Box::from(filter));
-        let reserve = PeerMessage::Reserve {
+    /// Asks for a filter for a session.
+    pub(super) fn ask_to_reserve(&mut self, session: u32, filter: &str, token: u32) -> Reservation {
+        let claim = Claim {
             filter: Box::from(filter),
-            member,
+            member: self.member(session),
             token,
         };
-        self.tell(home, reserve);
-        1
+        let state = &mut self.sessions[session as usize];
+        state.exclusives.insert(Box::from(filter));
+        let home = self.home_of(filter);
+        if home == self.id {
+            return match self.reserve_here(&claim) {
+                true => Reservation::Granted,
+                false => Reservation::Refused,
+            };
+        }
+        self.tell(home, PeerMessage::Reserve(claim));
+        Reservation::Awaited
     }
 
     /// Whether a session has a filter alone, after the answers of others.
-    pub(super) fn reserve(
+    pub(super) fn check_reserved(
         &mut self,
         session: u32,
         filter: &str,
-        refused: &[Box<str>],
+        answers: &Answers,
     ) -> Result<(), Refusal> {
-        let member = self.member(session);
-        let is_refused = if self.home_of(filter) == self.id {
-            !self.reserve_here(filter, member)
-        } else {
-            refused.iter().any(|it| **it == *filter)
-        };
         let state = &mut self.sessions[session as usize];
-        if is_refused {
+        if answers.refused.contains(filter) {
             state.exclusives.remove(filter);
-            self.close_feed(session, filter);
-            return Err(Refusal::new(
-                ErrorCode::QuotaExceeded,
-                "another session has this subscription exclusively",
-            ));
         }
-        state.exclusives.insert(Box::from(filter));
-        Ok(())
+        if state.exclusives.contains(filter) {
+            return Ok(());
+        }
+        Err(Refusal::new(
+            ErrorCode::QuotaExceeded,
+            "another session has this subscription exclusively",
+        ))
     }
 
     /// At home: true if nobody else has it.
-    fn reserve_here(&mut self, filter: &str, member: MemberKey) -> bool {
-        match self.exclusives.get(filter) {
-            Some(holder) => *holder == member,
+    pub(super) fn reserve_here(&mut self, claim: &Claim) -> bool {
+        match self.exclusives.get(&claim.filter) {
+            Some(holder) => *holder == claim.member,
             None => {
-                self.exclusives.insert(Box::from(filter), member);
+                self.exclusives.insert(claim.filter.clone(), claim.member);
                 true
             }
         }
     }
 
-    /// At home, for another shard.
-    pub(super) fn on_reserve(
-        &mut self,
-        from: ShardId,
-        filter: Box<str>,
-        member: MemberKey,
-        token: u32,
-    ) {
-        let granted = self.reserve_here(&filter, member);
-        let reserved = PeerMessage::Reserved {
-            filter,
-            token,
-            granted,
-        };
-        self.tell(from, reserved);
-    }
-
     /// The answer of its home.
-    pub(super) fn on_reserved(&mut self, filter: Box<str>, token: u32, granted: bool, now: Time) {
-        if !granted && let Some(pending) = self.pending_subscribes.get_mut(token as usize) {
-            pending.refused.push(filter);
+    pub(super) fn on_reserved(&mut self, claim: &Claim, granted: bool, now: Time) {
+        let Claim {
+            filter,
+            member,
+            token,
+        } = claim;
+        if granted {
+            let session = self.session_by_key(member.session);
+            if session.is_some_and(|session| session.exclusives.contains(filter)) {
+                self.open_postponed(*token, filter);
+            } else {
+                // It was let go before it was granted.
+                self.tell_unreserved(filter, *member);
+            }
+        } else if let Some(pending) = self.pending_subscribes.get_mut(*token as usize) {
+            pending.answers.refused.insert(filter.clone());
         }
-        self.on_interest_noted(token, now);
+        self.on_interest_noted(*token, now);
     }
 
     /// A session lets go of a filter, if it has it.
     pub(super) fn unreserve(&mut self, session: u32, filter: &str) {
         if self.sessions[session as usize].exclusives.remove(filter) {
             let member = self.member(session);
-            let home = self.home_of(filter);
-            if home == self.id {
-                self.on_unreserve(filter, member);
-            } else {
-                let filter = Box::from(filter);
-                self.tell(home, PeerMessage::Unreserve { filter, member });
-            }
+            self.tell_unreserved(filter, member);
+        }
+    }
+
+    fn tell_unreserved(&mut self, filter: &str, member: MemberKey) {
+        let home = self.home_of(filter);
+        if home == self.id {
+            self.on_unreserve(filter, member);
+        } else {
+            let filter = Box::from(filter);
+            self.tell(home, PeerMessage::Unreserve { filter, member });
         }
     }
 
@@ -116,7 +121,8 @@ impl Shard {
         }
     }
 
-    /// A connection is lost: what it asked for and was not granted yet is not its session's.
+    /// A connection is lost, or SUBACK refuses something: what was asked for and was not granted is
+    /// not the session's.
     pub(super) fn unreserve_unanswered(&mut self, session: u32) {
         let state = &self.sessions[session as usize];
         let is_granted = |filter: &str| {
@@ -146,9 +152,7 @@ impl Shard {
     /// After a restart the session has what it had.
     pub(super) fn restore_exclusive(&mut self, session: u32, filter: &str) {
         // Nobody waits for the answer: nobody else can have it.
-        if self.ask_to_reserve(session, filter, u32::MAX) == 0 {
-            let _granted = self.reserve(session, filter, &[]);
-        }
+        let _granted = self.ask_to_reserve(session, filter, u32::MAX);
     }
 
     fn member(&self, session: u32) -> MemberKey {

@@ -25,9 +25,27 @@ pub(super) struct Feed {
     /// The word that the extension claims, and how the client wrote it.
     pub(super) word: &'static str,
     pub(super) spelling: &'static str,
-    /// The SUBSCRIBE that waits for the answer.
-    token: Option<u32>,
-    answer: Option<Result<QoS, Refusal>>,
+    asked: Option<Asked>,
+    is_answered: bool,
+}
+
+/// A feed that is to be asked for.
+#[derive(Debug)]
+pub(super) struct FeedRequest {
+    pub(super) wish: FeedWish,
+    pub(super) maximum_qos: QoS,
+    pub(super) options: Option<Box<Options>>,
+    /// Nobody, if the feed was granted before.
+    pub(super) asked: Option<Asked>,
+}
+
+/// Who waits for an answer.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Asked {
+    /// The SUBSCRIBE.
+    pub(super) token: u32,
+    /// The place of the filter in it.
+    pub(super) number: usize,
 }
 
 /// What a filter asks for.
@@ -40,25 +58,17 @@ pub(super) struct FeedWish {
 }
 
 impl Shard {
-    /// Asks an extension for a feed, in the place of one that is there under this filter. Returns
-    /// whether the answer is to be awaited.
-    pub(super) fn open_feed(
-        &mut self,
-        session: u32,
-        filter: &str,
-        wish: FeedWish,
-        maximum_qos: QoS,
-        options: Option<Box<Options>>,
-        token: Option<u32>,
-    ) -> bool {
+    /// Asks an extension for a feed, in the place of one that is there under this filter.
+    pub(super) fn open_feed(&mut self, session: u32, filter: &str, request: FeedRequest) {
+        let FeedRequest {
+            wish,
+            maximum_qos,
+            options,
+            asked,
+        } = request;
         let key = self.session_key(session);
         let state = &self.sessions[session as usize];
-        let existing = state.feeds.get(filter).and_then(|terms| terms.key);
-        if let Some((existing, feed)) = existing.and_then(|key| Some((key, self.feeds.get(key)?))) {
-            // The packet names the filter twice.
-            if feed.token.is_some() {
-                return false;
-            }
+        if let Some(existing) = state.feeds.get(filter).and_then(|terms| terms.key) {
             // What was granted before may not be granted now, or at another QoS.
             self.end_feed(session, filter, existing);
         }
@@ -76,8 +86,8 @@ impl Shard {
             extension: served.extension,
             word: served.claim.word,
             spelling,
-            token,
-            answer: None,
+            asked,
+            is_answered: false,
         });
         let terms = self.sessions[session as usize].feeds.entry(filter);
         terms.or_default().key = Some(feed);
@@ -93,7 +103,6 @@ impl Shard {
             options,
         };
         self.tell_extension(served.extension, Input::Subscribe(wish));
-        true
     }
 
     pub(super) fn consumer_id(&self, session: SessionKey) -> ConsumerId {
@@ -130,15 +139,23 @@ impl Shard {
         let Some(state) = self.feeds.get_mut(feed) else {
             return;
         };
-        if state.answer.is_some() {
+        if std::mem::replace(&mut state.is_answered, true) {
             return;
         }
-        let refused = answer.as_ref().err().cloned();
-        state.answer = Some(answer);
-        match (state.token.take(), refused) {
-            (Some(token), _) => self.on_interest_noted(token, now),
-            (None, None) => {}
-            (None, Some(refusal)) => self.lose_feed(feed, &refusal),
+        match (state.asked.take(), answer) {
+            (Some(asked), answer) => {
+                let (session, filter) = (state.session, Arc::clone(&state.filter));
+                if answer.is_err() {
+                    self.feeds.remove(feed);
+                    let session = self.session_by_key(session);
+                    if let Some(terms) = session.and_then(|it| it.feeds.get_mut(&filter)) {
+                        terms.key = None;
+                    }
+                }
+                self.on_feed_answered(asked, &filter, answer, now);
+            }
+            (None, Ok(_)) => {}
+            (None, Err(refusal)) => self.lose_feed(feed, &refusal),
         }
     }
 
@@ -177,17 +194,13 @@ impl Shard {
         session: u32,
         filter: &str,
         record: SubscriptionRecord,
+        answer: Option<&Result<QoS, Refusal>>,
     ) -> Result<QoS, Refusal> {
-        let state = &mut self.sessions[session as usize];
-        let key = state.feeds.get(filter).and_then(|terms| terms.key);
-        let answer = key
-            .and_then(|key| self.feeds.get(key))
-            .and_then(|feed| feed.answer.clone());
         let granted = match answer {
-            Some(Ok(granted)) => granted.min(record.maximum_qos),
+            Some(Ok(granted)) => (*granted).min(record.maximum_qos),
             Some(Err(refusal)) => {
                 self.remove_refused(session, filter);
-                return Err(refusal);
+                return Err(refusal.clone());
             }
             None => return Err(super::command::nobody_serves(filter)),
         };
@@ -206,21 +219,21 @@ impl Shard {
         Ok(granted)
     }
 
-    /// A feed was refused, though one under this filter may have been granted before.
+    /// A feed was refused, though one under this filter may have been granted before. If the packet
+    /// names it again, that is what counts.
     fn remove_refused(&mut self, session: u32, filter: &str) {
         let state = &mut self.sessions[session as usize];
-        let Some(terms) = state.feeds.remove(filter) else {
+        let asked_again = |terms: &FeedTerms| terms.key.is_some();
+        if state.feeds.get(filter).is_none_or(asked_again) {
             return;
-        };
-        if terms.confirmed {
+        }
+        let terms = state.feeds.remove(filter);
+        if terms.is_some_and(|terms| terms.confirmed) {
             state.subscription_bytes -= filter.len() as u64;
             if let Some(id) = state.id {
                 self.journal
                     .delete(Key::Subscription(id, Arc::from(filter)));
             }
-        }
-        if let Some(feed) = terms.key {
-            self.feeds.remove(feed);
         }
     }
 
@@ -278,13 +291,19 @@ impl Shard {
             .collect();
         for (filter, maximum_qos) in filters {
             if let Ok(Some(wish)) = self.feed_wish(&filter) {
-                self.open_feed(session, &filter, wish, maximum_qos, None, None);
+                let request = FeedRequest {
+                    wish,
+                    maximum_qos,
+                    options: None,
+                    asked: None,
+                };
+                self.open_feed(session, &filter, request);
             }
         }
     }
 
     /// A session has lost its connection, or ends.
-    pub(super) fn detach(&mut self, session: u32, has_ended: bool) {
+    pub(super) fn detach(&mut self, session: u32, has_ended: bool, now: Time) {
         self.unreserve_unanswered(session);
         let consumer = self.consumer_id(self.session_key(session));
         let state = &mut self.sessions[session as usize];
@@ -308,6 +327,8 @@ impl Shard {
             }
         }
         // What never left goes to others, so the feeds end first.
+        let asked = keys.iter().filter_map(|key| self.feeds.get(*key)?.asked);
+        let asked: Vec<Asked> = asked.collect();
         for key in keys {
             self.remove_feed(key);
         }
@@ -344,6 +365,10 @@ impl Shard {
                 };
                 self.tell_extension(extension, detach);
             }
+        }
+        // No answer is awaited any more.
+        for Asked { token, .. } in asked {
+            self.on_interest_noted(token, now);
         }
     }
 }

@@ -4,11 +4,14 @@
 //! of others. A subscription is answered when every shard has noted the interest, so a message
 //! published anywhere after SUBACK is delivered.
 
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::Arc;
 
+use nexum_extension_api::Refusal;
 use nexum_types::{Message, QoS, Time, TopicFilter};
 
 use super::Shard;
+use super::feeds::FeedRequest;
 use super::promise::Then;
 use super::publish::Publication;
 use crate::key::{ConnectionKey, SessionKey, ShardId};
@@ -20,16 +23,24 @@ use crate::subscription_index::FilterId;
 #[derive(Debug)]
 pub(super) struct PendingSubscribe {
     pub(super) remaining: u32,
-    /// Filters that another session has exclusively.
-    pub(super) refused: Vec<Box<str>>,
+    pub(super) answers: Answers,
     pub(super) what: Awaited,
+}
+
+/// What is known of the filters of a SUBSCRIBE before it is answered.
+#[derive(Debug, Default)]
+pub(super) struct Answers {
+    /// Filters that another session has exclusively.
+    pub(super) refused: BTreeSet<Box<str>>,
+    /// What extensions said, by the place of the filter in the packet.
+    pub(super) feeds: BTreeMap<usize, Result<QoS, Refusal>>,
 }
 
 impl PendingSubscribe {
     pub(super) fn new(remaining: u32, what: Awaited) -> PendingSubscribe {
         PendingSubscribe {
             remaining,
-            refused: Vec::new(),
+            answers: Answers::default(),
             what,
         }
     }
@@ -43,6 +54,9 @@ pub(super) enum Awaited {
         session: u32,
         packet: Box<[u8]>,
         placeholders: Vec<FilterId>,
+        /// What an extension is not asked for yet: it is to be reserved first, or the packet names
+        /// it more than once.
+        postponed: BTreeMap<Box<str>, VecDeque<FeedRequest>>,
         /// What [`Overtaken::now`](crate::replay::Overtaken::now) was when it came.
         since: u64,
     },
@@ -205,16 +219,11 @@ impl Shard {
                 self.tell(from, PeerMessage::InterestNoted { token });
             }
             PeerMessage::InterestNoted { token } => self.on_interest_noted(token, now),
-            PeerMessage::Reserve {
-                filter,
-                member,
-                token,
-            } => self.on_reserve(from, filter, member, token),
-            PeerMessage::Reserved {
-                filter,
-                token,
-                granted,
-            } => self.on_reserved(filter, token, granted, now),
+            PeerMessage::Reserve(claim) => {
+                let granted = self.reserve_here(&claim);
+                self.tell(from, PeerMessage::Reserved { claim, granted });
+            }
+            PeerMessage::Reserved { claim, granted } => self.on_reserved(&claim, granted, now),
             PeerMessage::Unreserve { filter, member } => self.on_unreserve(&filter, member),
             PeerMessage::InterestWithdrawn { filter } => {
                 if let Ok(filter) = TopicFilter::new(&filter)
@@ -358,8 +367,8 @@ impl Shard {
         if pending.remaining > 0 {
             return;
         }
-        let PendingSubscribe { what, refused, .. } = self.pending_subscribes.remove(token as usize);
-        self.on_subscribe_noted(token, what, &refused, now);
+        let PendingSubscribe { what, answers, .. } = self.pending_subscribes.remove(token as usize);
+        self.on_subscribe_noted(token, what, &answers, now);
     }
 
     /// A publication that another shard forwards. Whatever becomes of it, the receipt is answered.

@@ -18,6 +18,8 @@ impl Shard {
             ("resumed", self.resumed.len()),
             ("outboxes", self.outboxes.iter().map(Vec::len).sum()),
             ("announced", self.announced.len()),
+            ("feeds", self.feeds.len()),
+            ("exclusives", self.exclusives.len()),
             ("pending subscribes", self.pending_subscribes.len()),
             ("remote replays", self.remote_replays.len()),
             ("replaying", self.replaying.len()),

@@ -1,16 +1,19 @@
 //! SUBSCRIBE (sections 3.8 and 3.9).
 
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::Arc;
 
 use nexum_codec::{
     Packet, ReasonCodes, Split, SubAck, Subscribe, SubscriptionRequest, UserProperties, decode,
     split_frame,
 };
+use nexum_extension_api::Refusal as ExtensionRefusal;
 use nexum_types::{QoS, ReasonCode, SharedSubscription, Time};
 
 use super::Shard;
-use super::exclusive::exclusive;
-use super::peers::{Awaited, PendingSubscribe};
+use super::exclusive::{Reservation, exclusive};
+use super::feeds::{Asked, FeedRequest};
+use super::peers::{Answers, Awaited, PendingSubscribe};
 use super::requests::{Refusal, Request, options_of, refusal};
 use crate::connection::{Connection, Holds};
 use crate::key::ConnectionKey;
@@ -26,6 +29,15 @@ fn member_terms(request: &SubscriptionRequest<'_>, identifier: Option<u32>) -> M
         retain_as_published: request.options.retain_as_published,
         subscription_identifier: identifier,
     }
+}
+
+/// One filter of a SUBSCRIBE that is being answered.
+struct Wish<'a> {
+    request: SubscriptionRequest<'a>,
+    identifier: Option<u32>,
+    has_options: bool,
+    /// Of the extension that serves it.
+    answer: Option<&'a Result<QoS, ExtensionRefusal>>,
 }
 
 /// What a new subscription is to be sent at once.
@@ -58,10 +70,9 @@ impl Shard {
             let error = ProtocolError::NoLocalOnSharedSubscription;
             return self.on_protocol_error(key, error, now);
         }
-        if self.announce_subscribe(key, session, subscribe, packet, now) {
-            return;
+        if let Some(answers) = self.announce_subscribe(key, session, subscribe, packet, now) {
+            self.complete_subscribe(key, subscribe, &answers, self.overtaken.now(), now);
         }
-        self.complete_subscribe(key, subscribe, &[], self.overtaken.now(), now);
     }
 
     /// Whether the client takes a SUBACK or UNSUBACK of so many Reason Codes. Asked before anything
@@ -79,7 +90,8 @@ impl Shard {
         1 + length_bytes + remaining <= maximum
     }
 
-    /// Tells the other shards; true if their answers are awaited.
+    /// Tells the other shards and extensions; returns what is known of the filters if no answers
+    /// are awaited.
     fn announce_subscribe(
         &mut self,
         key: ConnectionKey,
@@ -87,33 +99,59 @@ impl Shard {
         subscribe: &Subscribe<'_>,
         packet: &[u8],
         now: Time,
-    ) -> bool {
+    ) -> Option<Answers> {
         let token = self.pending_subscribes.vacant_key() as u32;
         let mut remaining = 0;
         let mut placeholders = Vec::new();
+        let mut postponed: BTreeMap<Box<str>, VecDeque<FeedRequest>> = BTreeMap::new();
+        let mut answers = Answers::default();
+        // A packet may name a filter twice.
+        let mut named = BTreeSet::new();
         for (number, request) in subscribe.requests.iter().enumerate() {
-            let checked = self.check_request(session, request.filter);
-            let options = options_of(subscribe.user_properties, number);
-            if checked.is_ok() && options.is_ok() {
-                remaining += self.ask_to_reserve(session, request.filter, token);
+            let filter = request.filter;
+            let (Ok(checked), Ok(options)) = (
+                self.check_request(session, filter),
+                options_of(subscribe.user_properties, number),
+            ) else {
+                continue;
+            };
+            let is_named_first = !filter.starts_with('$') || named.insert(filter);
+            let mut reservation = Reservation::Granted;
+            if exclusive(filter).is_some() && is_named_first {
+                reservation = self.ask_to_reserve(session, filter, token);
+            }
+            match reservation {
+                Reservation::Granted => {}
+                Reservation::Awaited => remaining += 1,
+                Reservation::Refused => {
+                    answers.refused.insert(Box::from(filter));
+                    continue;
+                }
             }
             match checked {
-                Ok(Request::Plain(_) | Request::Shared(_)) if self.shards == 1 => {}
-                Ok(Request::Replies) | Err(_) => {}
-                Ok(Request::Feed(wish)) => {
-                    let Ok(options) = options else {
-                        continue;
+                Request::Plain(_) | Request::Shared(_) if self.shards == 1 => {}
+                Request::Replies => {}
+                Request::Feed(wish) => {
+                    let wish = FeedRequest {
+                        wish,
+                        maximum_qos: request.options.maximum_qos,
+                        options,
+                        asked: Some(Asked { token, number }),
                     };
-                    let most = request.options.maximum_qos;
-                    let is_asked =
-                        self.open_feed(session, request.filter, wish, most, options, Some(token));
-                    remaining += u32::from(is_asked);
+                    // What a session does not have is not delivered to it, and each answer is that
+                    // to one request.
+                    if reservation == Reservation::Awaited || !is_named_first {
+                        let same = postponed.entry(Box::from(filter)).or_default();
+                        same.push_back(wish);
+                    } else {
+                        self.open_feed(session, filter, wish);
+                        remaining += 1;
+                    }
                 }
-                Ok(Request::Plain(filter)) => {
+                Request::Plain(filter) => {
                     let pending = Subscriber::Pending(token);
                     let (id, previous) =
                         self.index.insert(filter, pending, Subscription::default());
-                    // A packet may name a filter twice.
                     if previous.is_none() {
                         self.count_subscriber(id, true);
                         placeholders.push(id);
@@ -121,14 +159,14 @@ impl Shard {
                     let durable = self.sessions[session as usize].keeps().is_some();
                     remaining += self.announce(filter.as_str(), token, durable);
                 }
-                Ok(Request::Shared(name)) => {
+                Request::Shared(name) => {
                     let terms = member_terms(&request, subscribe.subscription_identifier);
                     remaining += self.announce_member(session, &name, terms, token, now);
                 }
             }
         }
         if remaining == 0 {
-            return false;
+            return Some(answers);
         }
         self.connections[key.index as usize]
             .holds
@@ -138,11 +176,79 @@ impl Shard {
             session,
             packet: Box::from(packet),
             placeholders,
+            postponed,
             since: self.overtaken.now(),
         };
-        self.pending_subscribes
-            .insert(PendingSubscribe::new(remaining, what));
-        true
+        let mut pending = PendingSubscribe::new(remaining, what);
+        pending.answers = answers;
+        self.pending_subscribes.insert(pending);
+        None
+    }
+
+    /// An extension is asked for the next of the filters of a SUBSCRIBE that are this one and were
+    /// postponed.
+    pub(super) fn open_postponed(&mut self, token: u32, filter: &str) {
+        let Some(PendingSubscribe {
+            remaining,
+            what:
+                Awaited::Subscribe {
+                    connection,
+                    session,
+                    postponed,
+                    ..
+                },
+            ..
+        }) = self.pending_subscribes.get_mut(token as usize)
+        else {
+            return;
+        };
+        let (key, session) = (*connection, *session);
+        let Some(wish) = postponed.get_mut(filter).and_then(VecDeque::pop_front) else {
+            return;
+        };
+        let connection = self.connections.get(key.index as usize);
+        let connection = connection.filter(|connection| connection.generation == key.generation);
+        if connection.and_then(Connection::session) != Some(session) {
+            return;
+        }
+        *remaining += 1;
+        self.open_feed(session, filter, wish);
+    }
+
+    /// A SUBSCRIBE that waited, if its connection is still there.
+    fn subscribe_of<'a>(
+        &self,
+        key: ConnectionKey,
+        session: u32,
+        packet: &'a [u8],
+    ) -> Option<Subscribe<'a>> {
+        let connection = self.connection(key)?;
+        if connection.session() != Some(session) {
+            return None;
+        }
+        let Ok(Split::Frame(frame)) = split_frame(packet, u32::MAX) else {
+            return None;
+        };
+        match decode(frame, connection.version) {
+            Ok(Packet::Subscribe(subscribe)) => Some(subscribe),
+            _ => None,
+        }
+    }
+
+    /// An extension has answered to one of the filters.
+    pub(super) fn on_feed_answered(
+        &mut self,
+        asked: Asked,
+        filter: &str,
+        answer: Result<QoS, ExtensionRefusal>,
+        now: Time,
+    ) {
+        let Asked { token, number } = asked;
+        if let Some(pending) = self.pending_subscribes.get_mut(token as usize) {
+            pending.answers.feeds.insert(number, answer);
+        }
+        self.open_postponed(token, filter);
+        self.on_interest_noted(token, now);
     }
 
     /// Every shard has noted the interest that `token` stands for.
@@ -150,7 +256,7 @@ impl Shard {
         &mut self,
         token: u32,
         awaited: Awaited,
-        refused: &[Box<str>],
+        answers: &Answers,
         now: Time,
     ) {
         let (key, session, packet, placeholders, since) = match awaited {
@@ -160,17 +266,14 @@ impl Shard {
                 packet,
                 placeholders,
                 since,
+                ..
             } => (connection, session, packet, placeholders, since),
             Awaited::Member { shard, token } => {
                 return self.tell(shard, PeerMessage::InterestNoted { token });
             }
         };
-        if self.connection(key).and_then(Connection::session) == Some(session)
-            && let Ok(Split::Frame(frame)) = split_frame(&packet, u32::MAX)
-            && let Ok(Packet::Subscribe(subscribe)) =
-                decode(frame, self.connections[key.index as usize].version)
-        {
-            self.complete_subscribe(key, &subscribe, refused, since, now);
+        if let Some(subscribe) = self.subscribe_of(key, session, &packet) {
+            self.complete_subscribe(key, &subscribe, answers, since, now);
         }
         for id in placeholders {
             self.unsubscribe_id(id, Subscriber::Pending(token));
@@ -183,7 +286,7 @@ impl Shard {
         &mut self,
         key: ConnectionKey,
         subscribe: &Subscribe<'_>,
-        refused: &[Box<str>],
+        answers: &Answers,
         since: u64,
         now: Time,
     ) {
@@ -195,21 +298,25 @@ impl Shard {
         let mut reason_codes = Vec::with_capacity(subscribe.requests.len());
         let mut reason_string = None;
         let mut retained = Vec::new();
+        let mut lets_go = false;
         // [MQTT-3.8.4-5] [MQTT3-3.8.4-4]: as if each filter had come in a packet of its own.
         for (number, request) in subscribe.requests.iter().enumerate() {
             let options = options_of(subscribe.user_properties, number);
             let granted = options.map_err(Refusal::from).and_then(|options| {
                 if exclusive(request.filter).is_some() {
                     self.check_request(session, request.filter)?;
-                    self.reserve(session, request.filter, refused)?;
+                    self.check_reserved(session, request.filter, answers)?;
                 }
-                let has_options = options.is_some();
-                let granted = self.subscribe_one(session, request, identifier, has_options, now);
-                if granted.is_err() {
-                    self.unreserve(session, request.filter);
-                }
-                granted
+                let wish = Wish {
+                    request,
+                    identifier,
+                    has_options: options.is_some(),
+                    answer: answers.feeds.get(&number),
+                };
+                self.subscribe_one(session, wish, now)
             });
+            let has_failed = granted.is_err() && exclusive(request.filter).is_some();
+            lets_go |= has_failed;
             match granted {
                 // [MQTT-3.8.4-8]
                 Ok((granted, wants)) => {
@@ -233,6 +340,9 @@ impl Shard {
                     reason_string.get_or_insert(refusal.reason_string);
                 }
             }
+        }
+        if lets_go {
+            self.unreserve_unanswered(session);
         }
         let explain = self.connections[key.index as usize].request_problem_information;
         // [MQTT-3.1.2-29]
@@ -267,11 +377,15 @@ impl Shard {
     fn subscribe_one(
         &mut self,
         session: u32,
-        request: SubscriptionRequest<'_>,
-        identifier: Option<u32>,
-        has_options: bool,
+        wish: Wish<'_>,
         now: Time,
     ) -> Result<(QoS, Wants), Refusal> {
+        let Wish {
+            request,
+            identifier,
+            has_options,
+            answer,
+        } = wish;
         let checked = self.check_request(session, request.filter)?;
         let most = request.options.maximum_qos;
         if has_options && !matches!(checked, Request::Feed(_)) {
@@ -324,7 +438,7 @@ impl Shard {
             }
             Request::Feed(_) => {
                 let record = Subscription::new(request.options, identifier, false).record();
-                let granted = self.confirm_feed(session, request.filter, record)?;
+                let granted = self.confirm_feed(session, request.filter, record, answer)?;
                 return Ok((granted, Wants::Nothing));
             }
         }

@@ -175,6 +175,19 @@ impl Broker {
         self.settle();
     }
 
+    /// The same, and nothing comes of it before something else happens.
+    pub(super) fn send_meanwhile(&mut self, client: ClientIndex, packet: Packet<'_>) {
+        let Client {
+            shard,
+            key,
+            version,
+            ..
+        } = self.clients[client];
+        let mut bytes = Vec::new();
+        nexum_codec::encode(&packet, version, &mut bytes).expect("small");
+        self.shards[shard].receive(key, &bytes, self.now);
+    }
+
     pub(super) fn acknowledge(
         &mut self,
         client: ClientIndex,

@@ -90,6 +90,16 @@ fn strict(shards: u16) -> (Broker, Receiver<Fed>) {
     (broker, told)
 }
 
+/// A client of each shard.
+fn one_on_each(broker: &mut Broker) -> Vec<usize> {
+    let mut clients = vec![None; broker.shards.len()];
+    for number in 0..100 {
+        let client = broker.admit(connect(&format!("client {number}")));
+        clients[broker.shard_of(client)].get_or_insert(client);
+    }
+    clients.into_iter().flatten().collect()
+}
+
 fn old(client_id: &str) -> Connect<'_> {
     Connect {
         version: ProtocolVersion::V3_1_1,
@@ -328,6 +338,89 @@ fn one_session_at_a_time_has_an_exclusive_subscription() {
                 "its session has ended"
             );
             assert_eq!(ask(&mut broker, second), refused);
+        }
+    }
+}
+
+#[test]
+fn a_feed_is_asked_for_when_it_is_reserved() {
+    for shards in [1, 3] {
+        let (mut broker, told) = strict(shards);
+        let wanted = [request("$exclusive/$echo/hall", QoS::AtLeastOnce)];
+        for client in one_on_each(&mut broker) {
+            broker.send(client, subscribe(&wanted));
+            broker.take(client);
+        }
+        let asked = told.try_iter();
+        let asked = asked.filter(|fed| matches!(fed, Fed::Subscribe(..)));
+        assert_eq!(
+            asked.count(),
+            1,
+            "who is refused is nobody for the extension"
+        );
+    }
+}
+
+/// [MQTT-3.8.4-5]: as if each had come in a packet of its own.
+#[test]
+fn a_filter_that_is_named_twice_is_granted_twice_or_refused() {
+    let refused = ReasonCode::TopicFilterInvalid;
+    for shards in [1, 3] {
+        for filter in ["$echo/hall", "$exclusive/$echo/hall"] {
+            let at = |qos| request(filter, qos);
+            let (low, high) = (at(QoS::AtMostOnce), at(QoS::AtLeastOnce));
+            for (requests, expected, is_fed) in [
+                (
+                    &[high, low][..],
+                    vec![ReasonCode::GrantedQoS1, refused],
+                    false,
+                ),
+                (&[low, high], vec![refused, ReasonCode::GrantedQoS1], true),
+                (&[low, low], vec![refused; 2], false),
+                (&[high; 3], vec![ReasonCode::GrantedQoS1; 3], true),
+            ] {
+                let (mut broker, _told) = strict(shards);
+                let client = broker.admit(connect("client"));
+                broker.send(client, subscribe(requests));
+                assert_eq!(broker.take(client), [Received::SubAck(expected)]);
+                let other = broker.admit(connect("other"));
+                let hello = publish("$echo/hall", b"hello", Some(id(1)));
+                broker.send(other, Packet::Publish(hello));
+                let fed = usize::from(is_fed);
+                assert_eq!(broker.take_payloads(client).len(), fed, "{requests:?}");
+                // What was refused is held by nobody.
+                broker.send(other, subscribe(&[high]));
+                let is_free = !is_fed || !filter.starts_with("$exclusive");
+                let expected = match is_free {
+                    true => ReasonCode::GrantedQoS1,
+                    false => ReasonCode::QuotaExceeded,
+                };
+                let subacks = broker.take(other).into_iter();
+                let mut subacks = subacks.filter(|it| matches!(it, Received::SubAck(_)));
+                assert_eq!(subacks.next(), Some(Received::SubAck(vec![expected])));
+            }
+        }
+    }
+}
+
+#[test]
+fn nothing_is_left_of_a_subscribe_whose_client_is_gone() {
+    for shards in [1, 3] {
+        for filter in ["$echo/hall", "$exclusive/$echo/hall", "$exclusive/t"] {
+            let mut broker = broker(shards);
+            let client = broker.admit(connect("client"));
+            let wanted = [
+                request(filter, QoS::AtLeastOnce),
+                request(filter, QoS::AtLeastOnce),
+                request("plain", QoS::AtLeastOnce),
+            ];
+            broker.send_meanwhile(client, subscribe(&wanted));
+            broker.lose(client);
+            for shard in &broker.shards {
+                let residue = shard.residue();
+                let residue = residue.iter().filter(|(table, _)| *table != "connections");
+                assert_eq!(residue.collect::<Vec<_>>(), [] as [&_; 0], "{filter}");
+            }
         }
     }
 }
