@@ -223,6 +223,12 @@ pub(crate) enum PeerMessage {
     },
     /// A session of the sender wants a filter of the receiver's exclusively.
     Reserve(Claim),
+    /// A session of the receiver has what another one wants. Answered by
+    /// [`Contested`](PeerMessage::Contested), behind which nothing is under way that was said of it
+    /// before.
+    Contest { holder: MemberKey, claim: Claim },
+    /// The answer.
+    Contested { holder: MemberKey, claim: Claim },
     /// Whether it has it.
     Reserved { claim: Claim, granted: bool },
     /// It wants it no more.
@@ -263,6 +269,14 @@ impl PeerMessage {
             PeerMessage::Interest { filter, .. }
             | PeerMessage::InterestWithdrawn { filter }
             | PeerMessage::Reserve(Claim { filter, .. })
+            | PeerMessage::Contest {
+                claim: Claim { filter, .. },
+                ..
+            }
+            | PeerMessage::Contested {
+                claim: Claim { filter, .. },
+                ..
+            }
             | PeerMessage::Reserved {
                 claim: Claim { filter, .. },
                 ..

@@ -14,6 +14,10 @@ pub(super) fn exclusive(filter: &str) -> Option<&str> {
     filter.strip_prefix("$exclusive/")
 }
 
+/// The shard of the session that has a filter is asked whether it still does.
+#[derive(Debug)]
+struct Contested;
+
 /// Whether a session has a filter alone.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Reservation {
@@ -35,9 +39,10 @@ impl Shard {
         state.exclusives.insert(Box::from(filter));
         let home = self.home_of(filter);
         if home == self.id {
-            return match self.reserve_here(&claim) {
-                true => Reservation::Granted,
-                false => Reservation::Refused,
+            return match self.reserve_here(claim, None) {
+                Ok((_, true)) => Reservation::Granted,
+                Ok((_, false)) => Reservation::Refused,
+                Err(Contested) => Reservation::Awaited,
             };
         }
         self.tell(home, PeerMessage::Reserve(claim));
@@ -64,14 +69,39 @@ impl Shard {
         ))
     }
 
-    /// At home: true if nobody else has it.
-    pub(super) fn reserve_here(&mut self, claim: &Claim) -> bool {
-        match self.exclusives.get(&claim.filter) {
-            Some(holder) => *holder == claim.member,
-            None => {
-                self.exclusives.insert(claim.filter.clone(), claim.member);
-                true
-            }
+    /// At home: whether nobody else has it. Who has it may have let it go a moment ago, so that its
+    /// client knows it and this shard does not: then its shard is asked first.
+    fn reserve_here(
+        &mut self,
+        claim: Claim,
+        contested: Option<MemberKey>,
+    ) -> Result<(Claim, bool), Contested> {
+        let holders = &mut self.exclusives;
+        let Some(holder) = holders.get(&claim.filter).copied() else {
+            holders.insert(claim.filter.clone(), claim.member);
+            return Ok((claim, true));
+        };
+        // What its shard said before it said this is known here.
+        let heard_of = [self.id, claim.member.shard];
+        let is_certain = contested == Some(holder) || heard_of.contains(&holder.shard);
+        if holder == claim.member || is_certain {
+            let is_granted = holder == claim.member;
+            return Ok((claim, is_granted));
+        }
+        self.tell(holder.shard, PeerMessage::Contest { holder, claim });
+        Err(Contested)
+    }
+
+    /// At home. `contested` is who had it when its shard was asked.
+    pub(super) fn on_claim(&mut self, claim: Claim, contested: Option<MemberKey>, now: Time) {
+        let Ok((claim, granted)) = self.reserve_here(claim, contested) else {
+            return;
+        };
+        let from = claim.member.shard;
+        if from == self.id {
+            self.on_reserved(&claim, granted, now);
+        } else {
+            self.tell(from, PeerMessage::Reserved { claim, granted });
         }
     }
 

@@ -219,10 +219,11 @@ impl Shard {
                 self.tell(from, PeerMessage::InterestNoted { token });
             }
             PeerMessage::InterestNoted { token } => self.on_interest_noted(token, now),
-            PeerMessage::Reserve(claim) => {
-                let granted = self.reserve_here(&claim);
-                self.tell(from, PeerMessage::Reserved { claim, granted });
+            PeerMessage::Reserve(claim) => self.on_claim(claim, None, now),
+            PeerMessage::Contest { holder, claim } => {
+                self.tell(from, PeerMessage::Contested { holder, claim });
             }
+            PeerMessage::Contested { holder, claim } => self.on_claim(claim, Some(holder), now),
             PeerMessage::Reserved { claim, granted } => self.on_reserved(&claim, granted, now),
             PeerMessage::Unreserve { filter, member } => self.on_unreserve(&filter, member),
             PeerMessage::InterestWithdrawn { filter } => {

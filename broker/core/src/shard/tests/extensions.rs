@@ -100,6 +100,14 @@ fn one_on_each(broker: &mut Broker) -> Vec<usize> {
     clients.into_iter().flatten().collect()
 }
 
+fn unsubscribe_from<'a>(filters: &'a [&'a str]) -> Packet<'a> {
+    Packet::Unsubscribe(Unsubscribe {
+        packet_identifier: id(9),
+        user_properties: UserProperties::EMPTY,
+        filters: Filters::from_slice(filters),
+    })
+}
+
 fn old(client_id: &str) -> Connect<'_> {
     Connect {
         version: ProtocolVersion::V3_1_1,
@@ -338,6 +346,36 @@ fn one_session_at_a_time_has_an_exclusive_subscription() {
                 "its session has ended"
             );
             assert_eq!(ask(&mut broker, second), refused);
+        }
+    }
+}
+
+/// Its home hears of it after the request for it: the client knows it before its home does.
+#[test]
+fn what_was_let_go_is_granted_to_the_next() {
+    for filter in ["$exclusive/t/#", "$exclusive/$echo/hall"] {
+        for (first, second) in [(0, 1), (1, 0), (0, 2), (2, 0), (1, 2), (2, 1)] {
+            let mut broker = broker(3);
+            let clients = one_on_each(&mut broker);
+            let (first, second) = (clients[first], clients[second]);
+            let wanted = [request(filter, QoS::AtLeastOnce)];
+            broker.send(first, subscribe(&wanted));
+            assert_eq!(broker.take(first), [granted()]);
+            broker.send_meanwhile(first, unsubscribe_from(&[filter]));
+            broker.send(second, subscribe(&wanted));
+            assert_eq!(broker.take(first), [Received::UnsubAck]);
+            assert_eq!(broker.take(second), [granted()]);
+            // Whoever has it keeps it.
+            broker.send(first, subscribe(&wanted));
+            let refused = Received::SubAck(vec![ReasonCode::QuotaExceeded]);
+            assert_eq!(broker.take(first), [refused]);
+            // And is gone before it is granted.
+            broker.send_meanwhile(second, unsubscribe_from(&[filter]));
+            broker.send_meanwhile(first, subscribe(&wanted));
+            broker.lose(first);
+            let third = broker.admit(connect("third"));
+            broker.send(third, subscribe(&wanted));
+            assert_eq!(broker.take(third), [granted()]);
         }
     }
 }
