@@ -198,6 +198,9 @@ fn bad_json_and_numbers_out_of_range() {
                 "did you mean 'limit'?",
             ),
             ("$queue/jobs/$ctl/dlq.redrive", "", "{\"all\": true}"),
+            ("$queue/jobs/$ctl/delete", r#"{"id": 17}"#, "no payload"),
+            ("$queue/jobs/$ctl/purge", r#"{"limit": 10}"#, "no payload"),
+            ("$queue/jobs/$ctl/dlq.purge", "x", "no JSON"),
             (
                 "$queue/jobs/$ctl/dlq.delete",
                 r#"{"id": "x"}"#,

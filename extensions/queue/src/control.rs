@@ -81,10 +81,12 @@ impl Queues {
             }
             "alter" => self.alter(slot, payload, &command, now),
             "delete" => {
+                no_payload("delete", payload)?;
                 self.delete(slot, command.id);
                 Ok(())
             }
             "info" => {
+                no_payload("info", payload)?;
                 let payload = self.info(slot, now).to_string().into_bytes();
                 self.reply_with(&command, payload);
                 Ok(())
@@ -98,11 +100,18 @@ impl Queues {
                 Ok(())
             }
             "purge" => {
+                no_payload("purge", payload)?;
                 self.purge(slot, &command);
                 Ok(())
             }
-            "pause" | "resume" => {
-                self.set_paused(slot, operation == "pause", &command, now);
+            "pause" => {
+                no_payload("pause", payload)?;
+                self.set_paused(slot, true, &command, now);
+                Ok(())
+            }
+            "resume" => {
+                no_payload("resume", payload)?;
+                self.set_paused(slot, false, &command, now);
                 Ok(())
             }
             "dlq.redrive" => {
@@ -113,7 +122,10 @@ impl Queues {
                 let selection = selection(payload).map_err(bad_payload)?;
                 self.delete_dead(slot, &selection, &command)
             }
-            "dlq.purge" => self.delete_dead(slot, &Selection::All, &command),
+            "dlq.purge" => {
+                no_payload("dlq.purge", payload)?;
+                self.delete_dead(slot, &Selection::All, &command)
+            }
             operation => Err(unknown_operation(operation)),
         }
     }
@@ -379,6 +391,15 @@ fn count_reply(what: &'static str, count: usize) -> Reply {
         payload: serde_json::json!({ what: count }).to_string().into_bytes(),
         properties: Vec::new(),
     }
+}
+
+/// Whoever says more than the operation means something else by it, perhaps one dead letter where
+/// everything would go.
+fn no_payload(operation: &'static str, payload: &[u8]) -> Result<(), Refusal> {
+    if object(payload).map_err(bad_payload)?.is_empty() {
+        return Ok(());
+    }
+    Err(bad_payload(OptionsError::expected(operation, "no payload")))
 }
 
 fn page(payload: &[u8]) -> Result<Page, OptionsError> {
