@@ -17,8 +17,8 @@ use crate::refusals;
 use crate::settle::Ending;
 use crate::waiter::Waiter;
 
-/// The longest time a lease is extended by.
-const LONGEST_EXTENSION: Duration = Duration::from_secs(7 * 86_400);
+/// The longest time a lease is extended by, or a message rests that was given back.
+const LONGEST_SPAN: Duration = Duration::from_secs(7 * 86_400);
 
 /// What a receipt names.
 struct Receipt {
@@ -77,10 +77,13 @@ impl Queues {
         let receipt = Receipt::parse(receipt).ok_or_else(|| {
             bad("a receipt is the level behind $lease in the topic of what was delivered")
         })?;
+        let takes_span = matches!(address.verb(), Some("$nack" | "$extend"));
         let span = match span {
             None => None,
+            Some(_) if !takes_span => return Err(bad("nothing follows the receipt")),
             Some(text) => match parse_duration(text) {
-                Ok(span) => Some(span.min(LONGEST_EXTENSION)),
+                Ok(span) if span <= LONGEST_SPAN => Some(span),
+                Ok(_) => return Err(bad("a lease waits for 7 days at most")),
                 Err(error) => {
                     let reason = format!("'{text}' is no time: {error}");
                     return Err(Refusal::new(ErrorCode::BadAddress, reason));
