@@ -359,6 +359,8 @@ fn bad_subscriptions() {
             reason::TOPIC_FILTER_INVALID,
         ),
         ("$filter/a=1/$queue/jobs", reason::TOPIC_FILTER_INVALID),
+        ("$exclusive/$reply/+/+", reason::TOPIC_FILTER_INVALID),
+        ("$share/g/$reply/+/+", reason::TOPIC_FILTER_INVALID),
         ("$kv/bucket/#", reason::TOPIC_FILTER_INVALID),
     ] {
         refused_filter(&mut new, filter, 1, reason_code);

@@ -53,7 +53,7 @@ impl Shard {
             let is_new = !state.feeds.contains_key(filter);
             (Request::Feed(wish), filter.len(), is_new)
         } else if self.words.root(filter) == Root::Reply {
-            self.check_filter(filter)?;
+            self.check_levels(filter)?;
             let is_new = !state.replies.iter().any(|(known, _)| **known == *filter);
             (Request::Replies, filter.len(), is_new)
         } else {
@@ -144,7 +144,11 @@ impl Shard {
 
     fn check_filter<'a>(&self, filter: &'a str) -> Result<TopicFilter<'a>, Refusal> {
         match self.words.root(filter) {
-            Root::Plain | Root::Sys | Root::Reply => {}
+            Root::Plain | Root::Sys => {}
+            Root::Reply => {
+                let text = "replies are private to each session: subscribe to $reply/… as it is";
+                return Err(refusal(ReasonCode::TopicFilterInvalid, text));
+            }
             Root::Served { .. } => {
                 let text = format!("{filter} is served as a whole, not as a topic");
                 return Err(refusal(ReasonCode::TopicFilterInvalid, text));
@@ -153,6 +157,10 @@ impl Shard {
                 return Err(super::command::nobody_serves(word).into());
             }
         }
+        self.check_levels(filter)
+    }
+
+    fn check_levels<'a>(&self, filter: &'a str) -> Result<TopicFilter<'a>, Refusal> {
         let filter = TopicFilter::new(filter)
             .map_err(|error| refusal(ReasonCode::TopicFilterInvalid, error.to_string()))?;
         let most = usize::from(self.limits.maximum_topic_levels);
