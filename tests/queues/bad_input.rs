@@ -100,6 +100,8 @@ fn unknown_verbs() {
 
 #[test]
 fn bad_json_and_numbers_out_of_range() {
+    let long_key = format!("{{\"{}\": 1}}", "k".repeat(100_000));
+    let long_key: &'static str = long_key.leak();
     expect_refused(
         "bad_payload",
         reason::PAYLOAD_FORMAT_INVALID,
@@ -168,6 +170,17 @@ fn bad_json_and_numbers_out_of_range() {
                 r#"{"source": ["a/#/b"]}"#,
                 "'a/#/b' is none",
             ),
+            (
+                "$queue/new/$ctl/create",
+                r#"{"source": ["a\u0000"]}"#,
+                "'a\u{fffd}' is none",
+            ),
+            (
+                "$queue/new/$ctl/create",
+                r#"{"no\nkey": 1}"#,
+                "no 'no\u{fffd}key'",
+            ),
+            ("$queue/new/$ctl/create", long_key, "…"),
             ("$queue/new/$ctl/create", r#"{"source": "a"}"#, "a list of"),
             (
                 "$queue/new/$ctl/create",

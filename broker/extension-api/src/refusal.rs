@@ -76,6 +76,9 @@ impl ErrorCode {
     }
 }
 
+/// The longest reason, in bytes.
+const LONGEST_REASON: usize = 1024;
+
 /// Why something was not done, and what to do instead.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Refusal {
@@ -88,11 +91,12 @@ pub struct Refusal {
 }
 
 impl Refusal {
-    /// A refusal that says nothing of when to try again.
+    /// A refusal that says nothing of when to try again. A reason may quote whatever the client
+    /// wrote: what no string of MQTT may hold is replaced, and of a long one the middle is left out.
     pub fn new(code: ErrorCode, reason: impl Into<Cow<'static, str>>) -> Refusal {
         Refusal {
             code,
-            reason: reason.into(),
+            reason: presentable(reason.into()),
             retry_after: None,
         }
     }
@@ -124,9 +128,38 @@ impl fmt::Display for Refusal {
     }
 }
 
+/// [MQTT-1.5.4-2]: a client that is sent U+0000 closes the connection; other control characters are
+/// no better for people.
+fn presentable(reason: Cow<'static, str>) -> Cow<'static, str> {
+    if reason.len() <= LONGEST_REASON && !reason.contains(char::is_control) {
+        return reason;
+    }
+    let text = reason.replace(char::is_control, "\u{fffd}");
+    if text.len() <= LONGEST_REASON {
+        return text.into();
+    }
+    let half = LONGEST_REASON / 2 - "…".len();
+    let head = &text[..text.floor_char_boundary(half)];
+    let tail = &text[text.ceil_char_boundary(text.len() - half)..];
+    format!("{head}…{tail}").into()
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_reason_is_a_string_of_mqtt_whatever_it_quotes() {
+        let reason = |text: String| Refusal::new(ErrorCode::BadOption, text).reason;
+        assert_eq!(reason("no 'jöbs'".to_owned()), "no 'jöbs'");
+        assert_eq!(reason("no 'a\0b\n'".to_owned()), "no 'a\u{fffd}b\u{fffd}'");
+        for filler in ["x", "ö", "\0", "😀"] {
+            let long = reason(format!("no '{}'; there are a, b", filler.repeat(70_000)));
+            assert!(long.len() <= LONGEST_REASON && long.len() > LONGEST_REASON - 10);
+            assert!(long.starts_with("no '") && long.ends_with("'; there are a, b"));
+            assert!(long.contains('…') && !long.contains('\0'));
+        }
+    }
 
     #[test]
     fn an_error_is_json() {
