@@ -3,7 +3,7 @@
 use nexum_harness::{Connect, Publish, Version, Will};
 use serde_json::json;
 
-use crate::scene::{Scene, builder, publish_to, text};
+use crate::scene::{Scene, builder, publish_to, reason_of, text};
 
 /// The will of a client is a push like any, with all that may stand around it.
 #[test]
@@ -33,22 +33,27 @@ fn will_is_pushed() {
     worker.expect_ping();
 }
 
-/// Where nothing can be published, no will can be.
+/// Where nothing can be published, no will can be, and who can be told is told why.
 #[test]
 fn impossible_will_is_refused() {
     let scene = Scene::start();
-    for topic in [
-        "$opt/prio=x/$queue/jobs",
-        "$queue/../jobs",
-        "$q",
-        "$reply/t/ok",
-        "$kv/b/k",
+    for (topic, part) in [
+        ("$opt/prio=x/$queue/jobs", "from 0 to 255"),
+        ("$queue/../jobs", "A-Z a-z 0-9"),
+        ("$q", "empty"),
+        ("$reply/t/ok", "only the broker"),
+        ("$kv/b/k", "serves $kv"),
     ] {
         for version in Version::ALL {
             let will = Will::new(topic, "gone");
             let mut peer = scene.broker.dial(version);
             peer.send(Connect::new(version, "mortal").will(will));
-            assert_ne!(peer.expect_connack().reason, 0, "{topic} on {version:?}");
+            let connack = peer.expect_connack();
+            assert_ne!(connack.reason, 0, "{topic} on {version:?}");
+            if version == Version::V5 {
+                let said = reason_of(&connack.properties);
+                assert!(said.contains("its will") && said.contains(part), "{said}");
+            }
             peer.expect_closed();
         }
     }

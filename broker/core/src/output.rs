@@ -154,6 +154,8 @@ pub enum Event {
         address: Option<SocketAddr>,
         /// What it was told.
         reason: ReasonCode,
+        /// And more about it, in some cases.
+        why: Option<String>,
     },
     /// A connection with a session ended.
     Disconnected {
@@ -442,13 +444,14 @@ impl fmt::Display for Event {
                 client_id,
                 address,
                 reason,
+                why,
             } => {
-                write!(
-                    f,
-                    "client {} from {} refused: {reason}",
-                    Quoted(client_id),
-                    Address(*address)
-                )
+                let (client, address) = (Quoted(client_id), Address(*address));
+                write!(f, "client {client} from {address} refused: {reason}")?;
+                match why {
+                    Some(why) => write!(f, ": {why}"),
+                    None => Ok(()),
+                }
             }
             Event::Disconnected { client_id, cause } => {
                 write!(f, "client {} disconnected: {cause}", Quoted(client_id))
@@ -505,6 +508,7 @@ mod tests {
                 client_id: client_id.to_owned(),
                 address: None,
                 reason: ReasonCode::ClientIdentifierNotValid,
+                why: None,
             };
             event.to_string()
         };

@@ -73,7 +73,8 @@ impl Shard {
             && let Some(refusal) = self.refusal_of_will(will.topic.as_str(), now)
         {
             let reason_code = refusal.code.of_publish();
-            return self.refuse(key, connect.client_id, reason_code, now);
+            let why = format!("its will cannot be published: {}", refusal.reason);
+            return self.refuse_because(key, connect.client_id, reason_code, Some(why), now);
         }
         let (client_id, assigned) = match ClientId::new(connect.client_id) {
             Some(client_id) => (client_id, false),
@@ -150,7 +151,7 @@ impl Shard {
         if connection.version == ProtocolVersion::V5
             || error.reason_code() == ReasonCode::UnsupportedProtocolVersion
         {
-            self.send_connack_error(key, error.reason_code());
+            self.send_connack_error(key, error.reason_code(), None);
         }
         self.end_connection(key, DisconnectCause::Malformed(error), now);
     }
@@ -408,26 +409,48 @@ impl Shard {
         reason: ReasonCode,
         now: Time,
     ) {
+        self.refuse_because(key, client_id, reason, None, now);
+    }
+
+    fn refuse_because(
+        &mut self,
+        key: ConnectionKey,
+        client_id: &str,
+        reason: ReasonCode,
+        why: Option<String>,
+        now: Time,
+    ) {
         self.counters.connects_refused += 1;
-        self.send_connack_error(key, reason);
+        self.send_connack_error(key, reason, why.as_deref());
         let address = self.connections[key.index as usize].origin.address;
         let client_id = client_id.to_owned();
         self.event(Event::ConnectRefused {
             client_id,
             address,
             reason,
+            why,
         });
         self.end_connection(key, DisconnectCause::Refused(reason), now);
     }
 
-    /// [MQTT-3.2.2-6] [MQTT3-3.2.2-4]: Session Present is 0 beside an error.
-    pub(super) fn send_connack_error(&mut self, key: ConnectionKey, reason: ReasonCode) {
-        let packet = Packet::ConnAck(ConnAck {
-            session_present: false,
-            reason_code: reason,
-            properties: ConnAckProperties::default(),
+    /// [MQTT-3.2.2-6] [MQTT3-3.2.2-4]: Session Present is 0 beside an error. [MQTT-3.2.2-19]: no
+    /// Reason String that makes the packet too large.
+    pub(super) fn send_connack_error(
+        &mut self,
+        key: ConnectionKey,
+        reason: ReasonCode,
+        why: Option<&str>,
+    ) {
+        self.send_explained(key.index, why, |reason_string| {
+            Packet::ConnAck(ConnAck {
+                session_present: false,
+                reason_code: reason,
+                properties: ConnAckProperties {
+                    reason_string,
+                    ..ConnAckProperties::default()
+                },
+            })
         });
-        self.send_packet(key.index, &packet);
     }
 
     fn rehome(&mut self, key: ConnectionKey, to: crate::key::ShardId, bytes: &[u8]) {

@@ -110,7 +110,7 @@ impl Shard {
             connection.outbound.clear(&mut self.pool);
         }
         if std::mem::replace(&mut connection.connack, CorkedConnAck::None) != CorkedConnAck::None {
-            self.send_connack_error(key, ReasonCode::QuotaExceeded);
+            self.send_connack_error(key, ReasonCode::QuotaExceeded, None);
         }
         self.outputs.push_back(Output::Close { connection: key });
     }
