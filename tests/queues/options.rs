@@ -203,6 +203,29 @@ fn other_user_properties_are_no_options() {
     assert_eq!(label(&next(&mut worker, "x"), "priority"), Some("high"));
 }
 
+/// A plain topic has options in `$opt/` alone: there User Properties are the application's, whatever
+/// their names.
+#[test]
+fn user_properties_of_a_plain_topic_are_no_options() {
+    let mut scene = Scene::start();
+    let mut subscriber = scene.worker(Version::V5, "subscriber", "plain");
+    let own = [
+        ("id", "17"),
+        ("ttl", "soon"),
+        ("prio", "high"),
+        ("rev", "a"),
+    ];
+    for payload in ["first", "second"] {
+        let publish = Publish::new("plain", payload);
+        let publish = own.iter().fold(publish, |publish, (name, value)| {
+            publish.property(Property::user(name, value))
+        });
+        assert_eq!(scene.publish(publish).reason, 0);
+        let delivery = next(&mut subscriber, payload);
+        assert_eq!(delivery.properties.user(), own);
+    }
+}
+
 #[test]
 fn delayed_with_mosquitto() {
     let mut scene = Scene::start();
