@@ -1,6 +1,8 @@
 //! `$exclusive/<filter>`: a subscription that one session at a time may have. Who has it is known to
 //! the shard that the filter belongs to by its name.
 
+use std::borrow::Cow;
+
 use nexum_extension_api::{ErrorCode, Refusal};
 use nexum_types::{Time, TopicFilter};
 
@@ -126,12 +128,34 @@ impl Shard {
         self.on_interest_noted(*token, now);
     }
 
-    /// A session lets go of a filter, if it has it.
-    pub(super) fn unreserve(&mut self, session: u32, filter: &str) {
-        if self.sessions[session as usize].exclusives.remove(filter) {
+    /// A session lets go of a filter; true if it had it.
+    pub(super) fn unreserve(&mut self, session: u32, filter: &str) -> bool {
+        let had_it = self.sessions[session as usize].exclusives.remove(filter);
+        if had_it {
             let member = self.member(session);
             self.tell_unreserved(filter, member);
         }
+        had_it
+    }
+
+    /// Whether a session has a plain filter alone.
+    pub(super) fn has_exclusively(&self, session: u32, filter: &str) -> bool {
+        let exclusives = &self.sessions[session as usize].exclusives;
+        !exclusives.is_empty() && exclusives.contains(&*format!("$exclusive/{filter}"))
+    }
+
+    /// A session that has a plain filter under one name, exclusively or not, has it under another
+    /// one now.
+    pub(super) fn rename_subscription(&mut self, session: u32, filter: &str) {
+        let former = match exclusive(filter) {
+            Some(target) => Cow::Borrowed(target),
+            None if self.has_exclusively(session, filter) => {
+                Cow::Owned(format!("$exclusive/{filter}"))
+            }
+            None => return,
+        };
+        self.unreserve(session, &former);
+        self.forget_subscription(session, &former);
     }
 
     fn tell_unreserved(&mut self, filter: &str, member: MemberKey) {

@@ -416,7 +416,9 @@ impl Shard {
                     self.journal
                         .put(key, Value::Subscription(subscription.record()));
                 }
-                if previous.is_none() {
+                if previous.is_some() {
+                    self.rename_subscription(session, request.filter);
+                } else {
                     let state = &mut self.sessions[session as usize];
                     state.subscriptions.insert(id);
                     state.subscription_bytes += filter.as_str().len() as u64;

@@ -55,11 +55,15 @@ impl Shard {
 
     /// [MQTT-3.10.4-1]: the filter is compared character by character.
     fn unsubscribe_one(&mut self, session: u32, filter: &str, now: Time) -> ReasonCode {
-        self.unreserve(session, filter);
+        let was_reserved = self.unreserve(session, filter);
         if self.close_feed(session, filter) || self.ignore_replies(session, filter) {
             return self.forget_subscription(session, filter);
         }
         let target = exclusive(filter).unwrap_or(filter);
+        // It has it under the other name.
+        if exclusive(filter).is_some() != was_reserved || self.has_exclusively(session, filter) {
+            return ReasonCode::NoSubscriptionExisted;
+        }
         let existed = match SharedSubscription::parse(target) {
             Some(Ok(shared)) => {
                 let name = format!("{}/{}", shared.share_name(), shared.filter().as_str());
@@ -97,7 +101,7 @@ impl Shard {
         }
     }
 
-    fn forget_subscription(&mut self, session: u32, filter: &str) -> ReasonCode {
+    pub(super) fn forget_subscription(&mut self, session: u32, filter: &str) -> ReasonCode {
         if let Some(id) = self.sessions[session as usize].id {
             self.journal
                 .delete(Key::Subscription(id, Arc::from(filter)));

@@ -380,6 +380,61 @@ fn what_was_let_go_is_granted_to_the_next() {
     }
 }
 
+/// [MQTT-3.10.4-1]: what is let go is what is named. The session has it under the name of its last
+/// SUBSCRIBE.
+#[test]
+fn a_filter_is_exclusive_under_that_name_alone() {
+    let (plain, exclusive) = ("t", "$exclusive/t");
+    for shards in [1, 3] {
+        for restarts in [false, true] {
+            let mut broker = broker(shards);
+            for (subscribed, unsubscribed, hears, is_free) in [
+                (&[plain][..], exclusive, true, true),
+                (&[exclusive], plain, true, false),
+                (&[exclusive, plain], exclusive, true, true),
+                (&[plain, exclusive], plain, true, false),
+                (&[exclusive, plain], plain, false, true),
+                (&[plain, exclusive], exclusive, false, true),
+            ] {
+                let client = broker.admit(connect_to_stay("client"));
+                for filter in subscribed {
+                    broker.send(client, subscribe(&[request(filter, QoS::AtLeastOnce)]));
+                }
+                broker.send(client, unsubscribe_from(&[unsubscribed]));
+                broker.take(client);
+                let mut client = client;
+                if restarts {
+                    broker.restart(Limits::default());
+                    client = broker.admit(connect_to_stay("client"));
+                }
+                let case = format!("{subscribed:?}, {unsubscribed}, {restarts}");
+                let other = broker.admit(connect("other"));
+                broker.send(other, Packet::Publish(publish("t", b"m", Some(id(1)))));
+                assert_eq!(
+                    broker.take_payloads(client).len(),
+                    usize::from(hears),
+                    "{case}"
+                );
+                broker.take(other);
+                broker.send(other, subscribe(&[request(exclusive, QoS::AtLeastOnce)]));
+                let expected = match is_free {
+                    true => ReasonCode::GrantedQoS1,
+                    false => ReasonCode::QuotaExceeded,
+                };
+                assert_eq!(
+                    broker.take(other),
+                    [Received::SubAck(vec![expected])],
+                    "{case}"
+                );
+                broker.lose(other);
+                broker.lose(client);
+                let again = broker.admit(connect("client"));
+                broker.lose(again);
+            }
+        }
+    }
+}
+
 #[test]
 fn a_feed_is_asked_for_when_it_is_reserved() {
     for shards in [1, 3] {
