@@ -126,6 +126,20 @@ impl Scene {
         }
     }
 
+    /// Waits until the log, which is written beside everything else, says something.
+    #[track_caller]
+    pub(crate) fn wait_for_log(&mut self, text: &str) {
+        let deadline = Instant::now() + PATIENCE;
+        while !self.broker.log().contains(text) {
+            let log = self.broker.log();
+            assert!(
+                Instant::now() < deadline,
+                "'{text}' is not in the log: {log}"
+            );
+            self.info();
+        }
+    }
+
     /// Nothing is in `jobs`, dead letters apart.
     #[track_caller]
     pub(crate) fn wait_until_done(&mut self) {

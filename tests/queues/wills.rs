@@ -59,7 +59,8 @@ fn impossible_will_is_refused() {
     }
 }
 
-/// A will to a queue that is not there is lost; its client has gone, and nobody else is harmed.
+/// A will to a queue that is not there is lost; its client has gone, and nobody else is harmed. The
+/// log says so.
 #[test]
 fn will_to_a_missing_queue() {
     let mut scene = Scene::on(builder());
@@ -71,6 +72,7 @@ fn will_to_a_missing_queue() {
         scene.broker.client(version, "mortal").disconnect();
     }
     scene.create("jobs", "");
+    scene.wait_for_log(r#"the will of "mortal" to "$queue/jobs" is refused: not_found"#);
     let mut producer = scene.broker.client(Version::V5, "producer");
     assert_eq!(
         publish_to(&mut producer, Publish::new("$queue/jobs", "x")).reason,

@@ -192,6 +192,15 @@ pub enum Event {
         /// Why.
         reason: String,
     },
+    /// The will of a client that is gone was not published.
+    WillRefused {
+        /// The Client Identifier, if the session is still there.
+        client_id: Option<Arc<str>>,
+        /// Where it was to go.
+        topic: Box<str>,
+        /// Why.
+        reason: String,
+    },
     /// The store did not take what is to be kept: until it does, publications that somebody should
     /// keep are refused.
     StoreRefuses {
@@ -225,7 +234,9 @@ impl Event {
             Event::Disconnected { cause, .. } | Event::ConnectionEnded { cause, .. } => {
                 cause.level()
             }
-            Event::QueueOverflow { .. } | Event::StoreRefuses { .. } => Level::Warn,
+            Event::QueueOverflow { .. }
+            | Event::WillRefused { .. }
+            | Event::StoreRefuses { .. } => Level::Warn,
         }
     }
 }
@@ -473,6 +484,20 @@ impl fmt::Display for Event {
                     f,
                     "client {client} is not subscribed to {filter} any more: {reason}"
                 )
+            }
+            Event::WillRefused {
+                client_id,
+                topic,
+                reason,
+            } => {
+                let topic = Quoted(topic);
+                match client_id {
+                    Some(client_id) => {
+                        let client = Quoted(client_id);
+                        write!(f, "the will of {client} to {topic} is refused: {reason}")
+                    }
+                    None => write!(f, "a will to {topic} is refused: {reason}"),
+                }
             }
             Event::SessionExpired { client_id } => {
                 write!(f, "session of {} expired", Quoted(client_id))

@@ -74,6 +74,11 @@ pub(super) enum Answer {
     Tag(Box<str>),
     /// A Response Topic, with the Correlation Data (MQTT 5 section 4.10).
     Topic(Box<str>, Option<Box<[u8]>>),
+    /// It is a will, whose client is gone: the log says if it is refused.
+    Will {
+        client_id: Option<Arc<str>>,
+        topic: Box<str>,
+    },
 }
 
 /// A publication without its wrappers.
@@ -224,6 +229,7 @@ impl Shard {
         parts: MessageParts<'_>,
         publisher: Option<u32>,
         receipt: Option<Receipt>,
+        answer: Option<Answer>,
         now: Time,
     ) -> Published {
         let topic = parts.topic;
@@ -236,7 +242,7 @@ impl Shard {
         let asker = Asker {
             receipt,
             session: publisher.map(|session| self.session_key(session)),
-            answer: None,
+            answer,
             noted: None,
             received: None,
         };
@@ -393,6 +399,10 @@ impl Shard {
                     .map_err(|error| Refusal::new(ErrorCode::BadAddress, error.to_string()))?;
                 let parts = MessageParts { topic, ..parts };
                 let mut asker = asker;
+                // Nothing that is plain has more to say of a will than its receipt.
+                if matches!(asker.answer, Some(Answer::Will { .. })) {
+                    asker.answer = None;
+                }
                 if let Some(id) = &options.id
                     && asker.session.is_some()
                 {

@@ -7,12 +7,14 @@ use nexum_codec::{Disconnect, Packet, UserProperties};
 use nexum_types::{MessageParts, ProtocolVersion, ReasonCode, Time, TopicName};
 
 use super::Shard;
+use super::command::Answer;
 use super::promise::Then;
 use super::timers::{FARTHEST_TIMER, Timer};
 use crate::connection::{ConnectionState, CorkedConnAck, Holds};
 use crate::counters::DropReason;
 use crate::key::{ConnectionKey, SessionKey};
 use crate::output::{DisconnectCause, Event, Output, ProtocolError};
+use crate::peer::NotKept;
 use crate::record::{Key, SessionId, Will};
 use crate::session::Received;
 use crate::subscription::Subscriber;
@@ -337,7 +339,20 @@ impl Shard {
             expires_at,
         };
         let receipt = id.map(|id| self.promise(Then::ForgetWill(id)));
-        let published = self.publish_anywhere(parts, session, receipt, now);
+        let session_of_it = session.and_then(|session| self.sessions.get(session as usize));
+        let client_id = session_of_it.map(|session| session.client_id.shared());
+        let answer = Answer::Will {
+            client_id: client_id.clone(),
+            topic: Box::from(topic.as_str()),
+        };
+        let published = self.publish_anywhere(parts, session, receipt, Some(answer), now);
+        if let Some(NotKept::Refused(refusal)) = &published.refused {
+            self.event(Event::WillRefused {
+                client_id,
+                topic: Box::from(topic.as_str()),
+                reason: refusal.to_string(),
+            });
+        }
         if let Some(receipt) = receipt {
             self.await_promise(receipt, published.receipts, None, now);
         }

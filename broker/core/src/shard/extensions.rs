@@ -213,7 +213,7 @@ impl Shard {
         if self.words.is_addressed(topic.as_str()) {
             publishing.changes = changes;
             let promise = self.promise(Then::Published(Box::new(publishing)));
-            let published = self.publish_anywhere(parts, None, Some(promise), now);
+            let published = self.publish_anywhere(parts, None, Some(promise), None, now);
             return self.await_promise(promise, published.receipts, published.refused, now);
         }
         let table = self.extensions[usize::from(extension.0)].table;

@@ -568,7 +568,7 @@ impl Shard {
             published_at: now,
             expires_at: None,
         };
-        self.publish_anywhere(parts, None, None, now);
+        self.publish_anywhere(parts, None, None, None, now);
     }
 }
 

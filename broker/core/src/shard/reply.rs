@@ -16,6 +16,7 @@ use super::publish::Publication;
 use crate::address::ExtensionId;
 use crate::connection::Holds;
 use crate::key::SessionKey;
+use crate::output::Event;
 use crate::peer::{NotKept, Receipt};
 
 impl Shard {
@@ -119,6 +120,15 @@ impl Shard {
             }
             Some(Answer::Topic(topic, correlation)) => {
                 self.respond(&topic, correlation.as_deref(), &result, now);
+            }
+            Some(Answer::Will { client_id, topic }) => {
+                if let Err(refusal) = &result {
+                    self.event(Event::WillRefused {
+                        client_id,
+                        topic,
+                        reason: refusal.to_string(),
+                    });
+                }
             }
         }
     }

@@ -162,7 +162,7 @@ impl Judge {
             Event::StoreRefuses { .. } | Event::StoreRecovered => {
                 self.breach(Rule::Expected, format!("the store never refuses: {event}"));
             }
-            Event::SubscriptionLost { .. } => {
+            Event::SubscriptionLost { .. } | Event::WillRefused { .. } => {
                 self.breach(Rule::Expected, format!("there is no extension: {event}"));
             }
         }

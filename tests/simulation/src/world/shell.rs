@@ -395,6 +395,7 @@ impl World {
                     | Event::QueueOverflow { .. }
                     | Event::SessionExpired { .. }
                     | Event::SubscriptionLost { .. }
+                    | Event::WillRefused { .. }
                     | Event::StoreRefuses { .. }
                     | Event::StoreRecovered => {}
                 }
