@@ -202,7 +202,7 @@ impl Shard {
                 self.remove_refused(session, filter);
                 return Err(refusal.clone());
             }
-            None => return Err(super::command::nobody_serves(filter)),
+            None => return Err(super::unwrap::nobody_serves(filter)),
         };
         let state = &mut self.sessions[session as usize];
         if let Some(terms) = state.feeds.get_mut(filter) {

@@ -9,9 +9,9 @@
 //! session), `put_out` (its bytes), `backpressure`, `acknowledge`, `subscribe`, `requests` (what its
 //! filters ask for), `unsubscribe`, `shared`, `replay` (retained messages for new subscriptions),
 //! `keep`, `promise` and `load` (what the store has, or is to have), `restore` (from it), `ending`
-//! (of connections and sessions, with wills), `peers` (other shards), `command`, `reply`, `feeds`,
-//! `arrivals` and `extensions` (what extensions serve), `exclusive`, `owed` (acknowledgements, in
-//! their order) and `timers`.
+//! (of connections and sessions, with wills), `peers` (other shards), `unwrap` (wrappers off a
+//! topic), `command`, `reply`, `feeds`, `arrivals` and `extensions` (what extensions serve),
+//! `exclusive`, `owed` (acknowledgements, in their order) and `timers`.
 
 mod acknowledge;
 mod arrivals;
@@ -43,6 +43,7 @@ mod subscribe;
 mod tests;
 mod timers;
 mod unsubscribe;
+mod unwrap;
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::hash::BuildHasher;

@@ -128,12 +128,12 @@ impl Shard {
             ));
         }
         if address.filter.is_some() {
-            return Err(super::command::nobody_serves("$filter"));
+            return Err(super::unwrap::nobody_serves("$filter"));
         }
         let target = canonical(address.target, spelling, served.claim.word);
         TopicFilter::new(&target)
             .map_err(|error| ExtensionRefusal::new(ErrorCode::BadAddress, error.to_string()))?;
-        let parsed = Address::parse(&target).map_err(|error| super::command::of_address(&error))?;
+        let parsed = Address::parse(&target).map_err(|error| super::unwrap::of_address(&error))?;
         Ok(Some(FeedWish {
             served,
             spelling,
@@ -154,7 +154,7 @@ impl Shard {
                 return Err(refusal(ReasonCode::TopicFilterInvalid, text));
             }
             Root::Reserved(word) => {
-                return Err(super::command::nobody_serves(word).into());
+                return Err(super::unwrap::nobody_serves(word).into());
             }
         }
         self.check_levels(filter)
