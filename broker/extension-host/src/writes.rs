@@ -273,7 +273,12 @@ mod tests {
     }
 
     fn answer(result: Result<(), Refusal>) -> Vec<Answer> {
-        vec![Answer { tag: 0, result }]
+        let offsets = Vec::new();
+        vec![Answer {
+            tag: 0,
+            result,
+            offsets,
+        }]
     }
 
     /// Names, and whether they were refused.

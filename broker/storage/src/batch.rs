@@ -17,7 +17,7 @@ impl Seal {
         Seal(crc32fast::hash(&identity.to_le_bytes()))
     }
 
-    fn checksum(self, bytes: &[u8]) -> u32 {
+    pub(crate) fn checksum(self, bytes: &[u8]) -> u32 {
         let mut hasher = Hasher::new_with_initial(self.0);
         hasher.update(bytes);
         hasher.finalize()
@@ -48,6 +48,12 @@ impl BatchBuffer {
         self.bytes.extend_from_slice(&length.to_le_bytes());
         self.bytes.extend_from_slice(changes);
         self.submissions += 1;
+    }
+
+    /// Writes an offset into the payload.
+    pub(crate) fn write_offset(&mut self, at: usize, offset: u64) {
+        let at = HEADER_BYTES + at;
+        self.bytes[at..at + 8].copy_from_slice(&offset.to_le_bytes());
     }
 
     pub(crate) fn clear(&mut self) {

@@ -2,6 +2,8 @@
 
 use std::fmt;
 
+use crate::series::SeriesId;
+
 /// A table: an ordered map from keys to values, both bytes. The caller gives the numbers.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct TableId(pub u16);
@@ -15,6 +17,15 @@ impl fmt::Display for TableId {
 const PUT: u8 = 1;
 const INSERT: u8 = 2;
 const DELETE: u8 = 3;
+const CREATE: u8 = 4;
+const APPEND: u8 = 5;
+const TRIM: u8 = 6;
+const REMOVE: u8 = 7;
+
+/// What stands before the record in an append.
+const APPEND_BYTES: usize = 31;
+/// Where the offset stands in it.
+const OFFSET_AT: usize = 11;
 
 /// Changes that become durable together or not at all, in this order. They are encoded as they are
 /// added.
@@ -24,6 +35,17 @@ pub struct Changes {
     adds: bool,
     follows: bool,
     settles: bool,
+    series: Vec<SeriesChange>,
+    appends: bool,
+}
+
+/// A change that it depends on which series there are.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum SeriesChange {
+    Create(SeriesId),
+    /// With the place of its offset in the encoded changes, which the store fills in.
+    Append(SeriesId, usize),
+    Remove(SeriesId),
 }
 
 impl Changes {
@@ -70,6 +92,44 @@ impl Changes {
         self.bytes.extend_from_slice(key);
     }
 
+    /// Begins a series: a run of records whose offsets begin with 0. A number that was used once is
+    /// never used again.
+    pub fn create_series(&mut self, series: SeriesId) {
+        self.adds = true;
+        self.series.push(SeriesChange::Create(series));
+        self.series_change(CREATE, series);
+    }
+
+    /// Appends a record to a series that is there, at the next offset. The stamp is the caller's
+    /// time, in whatever unit it counts.
+    ///
+    /// # Panics
+    /// The record has 4 GiB or more.
+    pub fn append(&mut self, series: SeriesId, stamp: u64, record: &[u8]) {
+        self.adds = true;
+        self.bytes.reserve(APPEND_BYTES + record.len());
+        let offset_at = self.bytes.len() + OFFSET_AT;
+        self.series.push(SeriesChange::Append(series, offset_at));
+        self.appends = true;
+        self.series_change(APPEND, series);
+        self.bytes.extend_from_slice(&[0; 8]);
+        self.bytes.extend_from_slice(&stamp.to_le_bytes());
+        self.bytes.extend_from_slice(&length(record));
+        self.bytes.extend_from_slice(record);
+    }
+
+    /// Removes the records of a series before this offset.
+    pub fn trim(&mut self, series: SeriesId, before: u64) {
+        self.series_change(TRIM, series);
+        self.bytes.extend_from_slice(&before.to_le_bytes());
+    }
+
+    /// Removes a series with all its records. What is appended to it must have its answer before.
+    pub fn remove_series(&mut self, series: SeriesId) {
+        self.series.push(SeriesChange::Remove(series));
+        self.series_change(REMOVE, series);
+    }
+
     /// Whether nothing was asked for.
     pub fn is_empty(&self) -> bool {
         self.bytes.is_empty()
@@ -83,7 +143,7 @@ impl Changes {
     }
 
     /// Has them pass where there is no room for others, as deletions do: they say what has become of
-    /// what is there, are small, and are behind what makes room or before it.
+    /// what is there, are small, and are behind what makes room or before it. Not for what appends.
     pub fn settle(&mut self) {
         self.settles = true;
     }
@@ -100,7 +160,7 @@ impl Changes {
 
     /// Whether they pass where there is no room for others: they only delete, or settle.
     pub fn need_no_room(&self) -> bool {
-        self.settles || !self.adds && !self.follows
+        self.settles && !self.appends || !self.adds && !self.follows
     }
 
     /// Forgets all, and keeps the memory.
@@ -109,10 +169,22 @@ impl Changes {
         self.adds = false;
         self.follows = false;
         self.settles = false;
+        self.series.clear();
+        self.appends = false;
     }
 
     pub(crate) fn as_bytes(&self) -> &[u8] {
         &self.bytes
+    }
+
+    pub(crate) fn series(&self) -> &[SeriesChange] {
+        &self.series
+    }
+
+    fn series_change(&mut self, tag: u8, series: SeriesId) {
+        self.bytes.push(tag);
+        self.bytes.extend_from_slice(&series.table.0.to_le_bytes());
+        self.bytes.extend_from_slice(&series.number.to_le_bytes());
     }
 
     fn set(&mut self, tag: u8, table: TableId, key: &[u8], value: &[u8]) {
@@ -139,6 +211,21 @@ pub(crate) enum Change<'a> {
     Put(TableId, &'a [u8], &'a [u8]),
     Insert(TableId, &'a [u8], &'a [u8]),
     Delete(TableId, &'a [u8]),
+    Create(SeriesId),
+    Append(SeriesId, Record<'a>),
+    Trim(SeriesId, u64),
+    Remove(SeriesId),
+}
+
+/// A record of a series.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Record<'a> {
+    /// One more than that of the record before.
+    pub offset: u64,
+    /// The time that its submitter gave it.
+    pub stamp: u64,
+    /// What was appended.
+    pub bytes: &'a [u8],
 }
 
 /// Bytes that no version of this program has written.
@@ -149,9 +236,9 @@ pub(crate) struct NoChange;
 pub(crate) fn split_change<'a>(bytes: &mut &'a [u8]) -> Result<Change<'a>, NoChange> {
     let [tag] = take_array(bytes)?;
     let table = TableId(u16::from_le_bytes(take_array(bytes)?));
-    let key_bytes = u32::from_le_bytes(take_array(bytes)?);
     match tag {
         PUT | INSERT => {
+            let key_bytes = u32::from_le_bytes(take_array(bytes)?);
             let value_bytes = u32::from_le_bytes(take_array(bytes)?);
             let key = take(bytes, key_bytes)?;
             let value = take(bytes, value_bytes)?;
@@ -161,9 +248,34 @@ pub(crate) fn split_change<'a>(bytes: &mut &'a [u8]) -> Result<Change<'a>, NoCha
                 Change::Insert(table, key, value)
             })
         }
-        DELETE => Ok(Change::Delete(table, take(bytes, key_bytes)?)),
+        DELETE => {
+            let key_bytes = u32::from_le_bytes(take_array(bytes)?);
+            Ok(Change::Delete(table, take(bytes, key_bytes)?))
+        }
+        CREATE | APPEND | TRIM | REMOVE => {
+            let number = u64::from_le_bytes(take_array(bytes)?);
+            let series = SeriesId { table, number };
+            Ok(match tag {
+                CREATE => Change::Create(series),
+                TRIM => Change::Trim(series, u64::from_le_bytes(take_array(bytes)?)),
+                REMOVE => Change::Remove(series),
+                _ => Change::Append(series, take_record(bytes)?),
+            })
+        }
         _ => Err(NoChange),
     }
+}
+
+fn take_record<'a>(bytes: &mut &'a [u8]) -> Result<Record<'a>, NoChange> {
+    let offset = u64::from_le_bytes(take_array(bytes)?);
+    let stamp = u64::from_le_bytes(take_array(bytes)?);
+    let length = u32::from_le_bytes(take_array(bytes)?);
+    let bytes = take(bytes, length)?;
+    Ok(Record {
+        offset,
+        stamp,
+        bytes,
+    })
 }
 
 pub(crate) fn take<'a>(bytes: &mut &'a [u8], count: u32) -> Result<&'a [u8], NoChange> {
@@ -205,6 +317,45 @@ mod tests {
     }
 
     #[test]
+    fn changes_of_series_are_read_as_they_were_written() {
+        let series = SeriesId {
+            table: TableId(3),
+            number: 0x0102_0304_0506_0708,
+        };
+        let mut changes = Changes::new();
+        changes.create_series(series);
+        changes.append(series, 77, b"record");
+        changes.trim(series, 9);
+        changes.remove_series(series);
+        let mut rest = changes.as_bytes();
+        let record = Record {
+            offset: 0,
+            stamp: 77,
+            bytes: b"record",
+        };
+        for change in [
+            Change::Create(series),
+            Change::Append(series, record),
+            Change::Trim(series, 9),
+            Change::Remove(series),
+        ] {
+            assert_eq!(split_change(&mut rest), Ok(change));
+        }
+        assert!(rest.is_empty());
+        let [_, SeriesChange::Append(_, at), _] = *changes.series() else {
+            panic!("it creates, appends and removes");
+        };
+        let mut bytes = changes.as_bytes().to_vec();
+        bytes[at..at + 8].copy_from_slice(&5_u64.to_le_bytes());
+        let mut rest = &bytes[11..];
+        let record = Record {
+            offset: 5,
+            ..record
+        };
+        assert_eq!(split_change(&mut rest), Ok(Change::Append(series, record)));
+    }
+
+    #[test]
     fn deletions_that_have_to_come_after_others_need_room_unless_those_settle() {
         let mut changes = Changes::new();
         changes.delete(TableId(1), b"key");
@@ -222,6 +373,6 @@ mod tests {
         for cut in 0..changes.encoded_bytes() {
             assert_eq!(split_change(&mut &changes.as_bytes()[..cut]), Err(NoChange));
         }
-        assert_eq!(split_change(&mut &[4, 0, 0, 0, 0, 0, 0][..]), Err(NoChange));
+        assert_eq!(split_change(&mut &[8, 0, 0, 0, 0, 0, 0][..]), Err(NoChange));
     }
 }

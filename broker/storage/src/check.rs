@@ -9,6 +9,7 @@ use crate::disk::Disk;
 use crate::error::OpenError;
 use crate::options::Options;
 use crate::recovery::{Damage, Replay, TornTail};
+use crate::series::volume::Volumes;
 use crate::store::tables_unusable;
 use crate::tables::Tables;
 
@@ -45,6 +46,12 @@ pub struct TableContents {
     pub set: u64,
     /// Deletions there.
     pub deleted: u64,
+    /// Series in the tables.
+    pub series: u64,
+    /// Records that are kept of them, there and in volumes.
+    pub records: u64,
+    /// Records that the log appends.
+    pub appended: u64,
 }
 
 impl CheckReport {
@@ -68,12 +75,22 @@ impl fmt::Display for CheckReport {
                 bytes,
                 set,
                 deleted,
+                series,
+                records,
+                appended,
             } = contents;
-            writeln!(
+            write!(
                 f,
                 "{table}: {entries} entries of {bytes} bytes; the log sets {set} and deletes \
                  {deleted}"
             )?;
+            if *series > 0 || *appended > 0 {
+                write!(
+                    f,
+                    "; {series} series with {records} records; the log appends {appended}"
+                )?;
+            }
+            writeln!(f)?;
         }
         if let Some(torn) = &self.torn {
             writeln!(
@@ -105,6 +122,15 @@ pub fn check(disk: &Arc<dyn Disk>) -> Result<CheckReport, OpenError> {
         contents.entries = entries;
         contents.bytes = bytes;
     }
+    let (next, _) = tables.volumes()?;
+    let full = Options::default().volume_bytes;
+    let volumes = Volumes::new(Arc::clone(disk), checkpoint.identity, next, full);
+    tables.verify_pages(&volumes)?;
+    for (series, head) in tables.heads()? {
+        let contents = report.tables.entry(series.table).or_default();
+        contents.series += 1;
+        contents.records += head.next - head.first;
+    }
     let replay = Replay {
         disk: &**disk,
         identity: checkpoint.identity,
@@ -124,6 +150,10 @@ pub fn check(disk: &Arc<dyn Disk>) -> Result<CheckReport, OpenError> {
                         contents.entry(table).or_default().set += 1;
                     }
                     Change::Delete(table, _) => contents.entry(table).or_default().deleted += 1,
+                    Change::Append(series, _) => {
+                        contents.entry(series.table).or_default().appended += 1;
+                    }
+                    Change::Create(_) | Change::Trim(..) | Change::Remove(_) => {}
                 }
             }
             Ok(())

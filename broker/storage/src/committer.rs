@@ -29,6 +29,8 @@ pub struct Answer {
     pub tag: u64,
     /// Whether it is promised.
     pub result: Result<(), Refusal>,
+    /// The offsets of what it appended to series, in its order; none if it is not promised.
+    pub offsets: Vec<u64>,
 }
 
 /// What an operator should know.
@@ -339,7 +341,7 @@ struct Committer {
 }
 
 enum Outcome {
-    InBatch(Ticket),
+    InBatch(Ticket, Vec<u64>),
     Refused(Refusal),
 }
 
@@ -445,7 +447,7 @@ impl Committer {
                         self.refused.swap_remove(before);
                     }
                     match self.store.submit(&changes) {
-                        Ok(ticket) => Outcome::InBatch(ticket),
+                        Ok(ticket) => Outcome::InBatch(ticket, self.store.take_offsets()),
                         Err(refusal) => {
                             self.refused.push((Arc::clone(&listener), refusal.clone()));
                             Outcome::Refused(refusal)
@@ -475,18 +477,18 @@ impl Committer {
         }
         let mut listeners: Vec<(Arc<dyn Listener>, Vec<Answer>)> = Vec::new();
         for (listener, tag, outcome) in self.round.drain(..) {
-            let result = match (outcome, &result) {
-                (Outcome::Refused(refusal), _) => Err(refusal),
-                (Outcome::InBatch(_), Ok(_)) => Ok(()),
-                (Outcome::InBatch(ticket), Err(CommitError::Full { kept, .. })) => {
-                    if kept.binary_search(&ticket).is_ok() {
-                        Ok(())
-                    } else {
-                        Err(Refusal::Full)
+            let (result, offsets) = match (outcome, &result) {
+                (Outcome::Refused(refusal), _) => (Err(refusal), Vec::new()),
+                (Outcome::InBatch(_, offsets), Ok(_)) => (Ok(()), offsets),
+                (Outcome::InBatch(ticket, _), Err(CommitError::Full { kept, .. })) => {
+                    // What is kept appends nothing.
+                    match kept.binary_search(&ticket) {
+                        Ok(_) => (Ok(()), Vec::new()),
+                        Err(_) => (Err(Refusal::Full), Vec::new()),
                     }
                 }
-                (Outcome::InBatch(_), Err(CommitError::Failed { why, .. })) => {
-                    Err(Refusal::Failed(Arc::clone(why)))
+                (Outcome::InBatch(..), Err(CommitError::Failed { why, .. })) => {
+                    (Err(Refusal::Failed(Arc::clone(why))), Vec::new())
                 }
             };
             if let Err(refusal) = &result
@@ -497,7 +499,11 @@ impl Committer {
             {
                 self.refused.push((Arc::clone(&listener), refusal.clone()));
             }
-            let answer = Answer { tag, result };
+            let answer = Answer {
+                tag,
+                result,
+                offsets,
+            };
             let known = listeners
                 .iter_mut()
                 .rev()

@@ -141,6 +141,8 @@ pub enum Refusal {
     /// Larger than a batch may be, together with what waits in it. What is too large beside others
     /// may fit after a commit.
     TooLarge,
+    /// It appends to a series that is not there.
+    NoSeries,
     /// The store is being closed.
     Closed,
 }
@@ -154,6 +156,7 @@ impl fmt::Display for Refusal {
             Refusal::Full => f.write_str("no room on the disk, or in its budget"),
             Refusal::Behind => f.write_str("the tables are too far behind the log"),
             Refusal::TooLarge => f.write_str("larger than a batch may be"),
+            Refusal::NoSeries => f.write_str("the series is not there"),
             Refusal::Closed => f.write_str("the store is being closed"),
         }
     }

@@ -46,12 +46,13 @@ mod overlay;
 mod random;
 mod recovery;
 mod segment;
+mod series;
 mod statistics;
 mod store;
 mod tables;
 mod view;
 
-pub use changes::{Changes, TableId};
+pub use changes::{Changes, Record, TableId};
 pub use check::{CheckReport, TableContents, check};
 pub use committer::{
     Answer, Listener, StoreEvent, StoreThread, StoreWatcher, Submitter, ThreadOptions,
@@ -62,6 +63,7 @@ pub use disk::{Disk, DiskFile};
 pub use error::{CheckpointError, CommitError, OpenError, ReadError, Refusal, ReopenError};
 pub use options::{Durability, Options};
 pub use recovery::{Damage, Progress, TornTail};
+pub use series::{Head, Records, SeriesId};
 pub use statistics::{Histogram, Statistics, Usage};
 pub use store::{CheckpointDone, CheckpointJob, Committed, Reader, Report, Store, Ticket};
 pub use view::{Bytes, Range, View};

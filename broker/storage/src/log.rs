@@ -198,11 +198,10 @@ impl Log {
     ) -> Result<u64, VerifyError> {
         let mut bytes = vec![0; usize::try_from(segment.end).expect("a segment fits into memory")];
         let count = file.read_at(0, &mut bytes)?;
-        let header = SegmentHeader {
-            identity: self.options.identity,
-            first: segment.first,
+        let is_ours = |header: SegmentHeader| {
+            header.identity == self.options.identity && header.first == segment.first
         };
-        if count < bytes.len() || SegmentHeader::decode(&bytes) != Ok(header) {
+        if count < bytes.len() || !SegmentHeader::decode(&bytes).is_ok_and(is_ours) {
             return Err(VerifyError::Lost);
         }
         let seal = Seal::new(self.options.identity);
@@ -279,6 +278,7 @@ fn begin_segment(
     }
     let file = disk.create(&name)?;
     let header = SegmentHeader {
+        version: segment::FORMAT_VERSION,
         identity: options.identity,
         first,
     };

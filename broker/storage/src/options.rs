@@ -27,6 +27,9 @@ pub struct Options {
     pub checkpoint_log_bytes: u64,
     /// Largest batch, and so the largest submission.
     pub maximum_batch_bytes: usize,
+    /// A volume, which holds records of series, ends behind so many bytes. A series of which a
+    /// checkpoint has a 64th of that gets volumes of its own.
+    pub volume_bytes: u64,
     /// Memory for pages of the tables.
     pub table_cache_bytes: usize,
     /// A file that is there to be removed when the disk is full, so that deletions can be logged
@@ -51,6 +54,7 @@ impl Default for Options {
             overlay_bytes: 64 << 20,
             checkpoint_log_bytes: 256 << 20,
             maximum_batch_bytes: 64 << 20,
+            volume_bytes: 64 << 20,
             table_cache_bytes: 64 << 20,
             reserve_bytes: 16 << 20,
             disk_budget_bytes: None,

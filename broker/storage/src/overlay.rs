@@ -6,6 +6,7 @@ use std::ops::Bound;
 
 use crate::changes::{Change, TableId};
 use crate::key::Key;
+use crate::series::{Head, SeriesId, Tail};
 
 /// What an entry costs beside its key and value: an estimate of the map's share.
 const ENTRY_BYTES: usize = 64;
@@ -13,6 +14,7 @@ const ENTRY_BYTES: usize = 64;
 #[derive(Debug, Default)]
 pub(crate) struct Overlay {
     tables: BTreeMap<TableId, BTreeMap<Key, Entry>>,
+    series: BTreeMap<SeriesId, Tail>,
     bytes: usize,
     /// Whether there is nothing below that a deletion would have to hide.
     is_ground: bool,
@@ -60,12 +62,75 @@ impl Overlay {
         self.bytes
     }
 
-    pub(crate) fn apply(&mut self, change: Change<'_>) {
+    /// Takes a change. `heads` are those of all series, here and below.
+    pub(crate) fn apply(&mut self, change: Change<'_>, heads: &mut BTreeMap<SeriesId, Head>) {
         match change {
             Change::Put(table, key, value) => self.set(table, key, value, self.is_ground),
             Change::Insert(table, key, value) => self.set(table, key, value, true),
             Change::Delete(table, key) => self.delete(table, key),
+            Change::Create(series) => {
+                let head = *heads.entry(series).or_default();
+                self.change_series(series, |tail| tail.head = head);
+            }
+            Change::Append(series, record) => {
+                // Only damage leaves out the beginning of a series, or some of its offsets.
+                let head = heads.entry(series).or_insert(Head {
+                    first: record.offset,
+                    next: record.offset,
+                    ..Head::default()
+                });
+                if record.offset < head.next {
+                    return;
+                }
+                head.next = record.offset;
+                self.change_series(series, |tail| {
+                    tail.append(series, head, record.stamp, record.bytes);
+                    head.next += 1;
+                    head.stamp = head.stamp.max(record.stamp);
+                    head.written += record.bytes.len() as u64;
+                    tail.head = *head;
+                });
+            }
+            Change::Trim(series, before) => {
+                let Some(head) = heads.get_mut(&series) else {
+                    return;
+                };
+                head.first = before.clamp(head.first, head.next);
+                self.change_series(series, |tail| {
+                    tail.head = *head;
+                    tail.trim(head.first);
+                });
+            }
+            Change::Remove(series) => {
+                heads.remove(&series);
+                self.change_series(series, Tail::remove);
+                let is_ground = self.is_ground;
+                if is_ground && let Some(tail) = self.series.remove(&series) {
+                    self.bytes -= tail.bytes();
+                }
+            }
         }
+    }
+
+    fn change_series(&mut self, series: SeriesId, change: impl FnOnce(&mut Tail)) {
+        let tail = self.series.entry(series).or_insert_with(|| {
+            let tail = Tail::default();
+            self.bytes += tail.bytes();
+            tail
+        });
+        self.bytes -= tail.bytes();
+        change(tail);
+        self.bytes += tail.bytes();
+    }
+
+    /// The series that have changed, in their order.
+    pub(crate) fn series(&self) -> impl Iterator<Item = (SeriesId, &Tail)> {
+        self.series.iter().map(|(series, tail)| (*series, tail))
+    }
+
+    /// What has changed in a series.
+    pub(crate) fn tail(&self, series: SeriesId) -> Option<&Tail> {
+        self.series.get(&series)
     }
 
     fn set(&mut self, table: TableId, key: &[u8], value: &[u8], fresh: bool) {
@@ -124,6 +189,9 @@ impl Overlay {
                 }
             }
         }
+        for (series, tail) in &later.series {
+            self.change_series(*series, |earlier| earlier.absorb(tail));
+        }
     }
 
     pub(crate) fn get(&self, table: TableId, key: &[u8]) -> Option<&Entry> {
@@ -163,7 +231,7 @@ mod tests {
     fn overlay(changes: &[Change<'_>]) -> Overlay {
         let mut overlay = Overlay::default();
         for change in changes {
-            overlay.apply(*change);
+            overlay.apply(*change, &mut BTreeMap::new());
         }
         overlay
     }
@@ -221,9 +289,10 @@ mod tests {
     #[test]
     fn where_nothing_is_below_nothing_is_hidden() {
         let mut overlay = Overlay::ground();
-        overlay.apply(Change::Put(TABLE, b"k", b"1"));
-        overlay.apply(Change::Delete(TABLE, b"k"));
-        overlay.apply(Change::Delete(TABLE, b"other"));
+        let heads = &mut BTreeMap::new();
+        overlay.apply(Change::Put(TABLE, b"k", b"1"), heads);
+        overlay.apply(Change::Delete(TABLE, b"k"), heads);
+        overlay.apply(Change::Delete(TABLE, b"other"), heads);
         assert!(overlay.is_empty());
     }
 }

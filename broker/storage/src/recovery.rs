@@ -9,7 +9,9 @@ use crate::batch::{Batch, Seal, Stretch, Stretches};
 use crate::disk::{Disk, DiskFile};
 use crate::error::OpenError;
 use crate::log::Segment;
-use crate::segment::{HEADER_BYTES, NoHeader, SegmentHeader, parse_segment_name, segment_name};
+use crate::segment::{
+    FORMAT_VERSION, HEADER_BYTES, NoHeader, SegmentHeader, parse_segment_name, segment_name,
+};
 
 /// Bytes of the log that are no batch, though batches or segments follow them: something altered
 /// what was synced. They are kept in a file of their own.
@@ -96,6 +98,8 @@ pub(crate) struct Replayed {
     pub(crate) last: u64,
     /// Whether the log ends before the checkpoint.
     pub(crate) is_behind: bool,
+    /// Whether the last segment is of an older version.
+    pub(crate) is_older: bool,
     pub(crate) batches: u64,
     pub(crate) submissions: u64,
     pub(crate) bytes: u64,
@@ -205,6 +209,7 @@ impl Replay<'_> {
             file.forget_cached();
             read_all(&*file, &mut buffer).map_err(OpenError::io(&*name))?;
             let header = self.header(&buffer, *first, &name)?;
+            replayed.is_older = header.is_some_and(|header| header.version < FORMAT_VERSION);
             if header.is_none() {
                 bad.push(Bad {
                     segment: *first,

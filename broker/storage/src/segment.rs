@@ -3,13 +3,18 @@
 use crate::changes::take_array;
 
 pub(crate) const HEADER_BYTES: usize = 44;
-pub(crate) const FORMAT_VERSION: u32 = 1;
+/// The version that is written. Since 2 there are series.
+pub(crate) const FORMAT_VERSION: u32 = 2;
+/// The oldest that is read.
+pub(crate) const OLDEST_VERSION: u32 = 1;
 const MAGIC: [u8; 8] = *b"NEXUMLOG";
 const EXTENSION: &str = ".log";
 
 /// What the header of a segment says.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct SegmentHeader {
+    /// Of the format.
+    pub(crate) version: u32,
     pub(crate) identity: u128,
     /// The number of its first batch.
     pub(crate) first: u64,
@@ -28,7 +33,7 @@ impl SegmentHeader {
     pub(crate) fn encode(self) -> [u8; HEADER_BYTES] {
         let mut bytes = [0; HEADER_BYTES];
         bytes[..8].copy_from_slice(&MAGIC);
-        bytes[8..12].copy_from_slice(&FORMAT_VERSION.to_le_bytes());
+        bytes[8..12].copy_from_slice(&self.version.to_le_bytes());
         bytes[12..28].copy_from_slice(&self.identity.to_le_bytes());
         bytes[28..36].copy_from_slice(&self.first.to_le_bytes());
         // 36..40 are zero.
@@ -52,10 +57,14 @@ impl SegmentHeader {
             ))
         };
         let (version, identity, first) = fields().map_err(|_| NoHeader::Damaged)?;
-        if version != FORMAT_VERSION {
+        if !(OLDEST_VERSION..=FORMAT_VERSION).contains(&version) {
             return Err(NoHeader::Newer(version));
         }
-        Ok(SegmentHeader { identity, first })
+        Ok(SegmentHeader {
+            version,
+            identity,
+            first,
+        })
     }
 }
 
@@ -77,6 +86,7 @@ mod tests {
     use super::*;
 
     const HEADER: SegmentHeader = SegmentHeader {
+        version: FORMAT_VERSION,
         identity: 0x0102_0304_0506_0708_090A_0B0C_0D0E_0F10,
         first: 77,
     };

@@ -19,7 +19,13 @@ use crate::changes::{TableId, take_array};
 use crate::disk::{Disk, DiskFile, read_exact};
 use crate::error::ReadError;
 use crate::overlay::Overlay;
-use crate::segment::FORMAT_VERSION;
+use crate::segment::{FORMAT_VERSION, OLDEST_VERSION};
+use crate::series::volume::Volumes;
+
+mod rows;
+mod series;
+
+pub(crate) use self::rows::PageRow;
 
 pub(crate) const FILE: &str = "tables.redb";
 /// What a new file is called until it is whole.
@@ -41,7 +47,7 @@ pub(crate) struct Checkpoint {
     pub(crate) identity: u128,
     /// The last batch that is in the tables.
     pub(crate) position: u64,
-    /// Bytes of all keys and values.
+    /// Bytes of all keys, values and volumes.
     pub(crate) live_bytes: u64,
 }
 
@@ -128,6 +134,7 @@ impl Tables {
         disk: &dyn Disk,
         cache_bytes: usize,
         checkpoint: Checkpoint,
+        volumes: &Volumes,
     ) -> Result<Tables, ReadError> {
         match disk.remove(NEW_FILE) {
             Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error.into()),
@@ -136,7 +143,7 @@ impl Tables {
         let file = disk.create(NEW_FILE)?;
         guarded(|| {
             let tables = Tables::build(&file, cache_bytes)?;
-            tables.write(&Overlay::default(), checkpoint)?;
+            tables.write(&Overlay::default(), checkpoint, volumes, false)?;
             file.sync_data()?;
             disk.rename(NEW_FILE, FILE)?;
             disk.sync_directory()?;
@@ -167,11 +174,15 @@ impl Tables {
         decode_checkpoint(bytes.value())
     }
 
-    /// Puts an overlay into the tables, durably. Returns the bytes of all keys and values.
+    /// Puts an overlay into the tables, durably. Returns the bytes of all keys, values and volumes. If
+    /// it fails, it is not known whether it is there. `moves` says whether pages may be moved to make
+    /// few volumes of many.
     pub(crate) fn write(
         &self,
         overlay: &Overlay,
         checkpoint: Checkpoint,
+        volumes: &Volumes,
+        moves: bool,
     ) -> Result<u64, ReadError> {
         guarded(|| {
             let mut live_bytes = checkpoint.live_bytes;
@@ -200,6 +211,8 @@ impl Tables {
                     }
                 }
             }
+            let series = series::write(&transaction, overlay, volumes, moves)?;
+            live_bytes = (live_bytes + series.added).saturating_sub(series.removed);
             let encoded = encode_checkpoint(Checkpoint {
                 live_bytes,
                 ..checkpoint
@@ -210,6 +223,10 @@ impl Tables {
                 .insert(CHECKPOINT, encoded.as_slice())
                 .map_err(broken)?;
             transaction.commit().map_err(broken)?;
+            volumes.settle(true);
+            for number in series.dead {
+                volumes.remove(number);
+            }
             Ok(live_bytes)
         })
     }
@@ -382,7 +399,7 @@ fn decode_checkpoint(bytes: &[u8]) -> Result<Checkpoint, TablesError> {
         return Err(damaged());
     }
     let version = u32::from_le_bytes(take_array(&mut covered).map_err(|_| damaged())?);
-    if version != FORMAT_VERSION {
+    if !(OLDEST_VERSION..=FORMAT_VERSION).contains(&version) {
         return Err(TablesError::Newer(version));
     }
     Ok(Checkpoint {

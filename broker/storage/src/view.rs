@@ -1,14 +1,16 @@
 //! Reading: the active overlay, under it the frozen one, under that the tables.
 
+use std::collections::BTreeMap;
 use std::fmt;
 use std::io;
 use std::ops::{Bound, Deref};
 use std::sync::{Arc, RwLockReadGuard};
 
-use crate::changes::TableId;
+use crate::changes::{Change, TableId};
 use crate::error::ReadError;
 use crate::overlay::Overlay;
-use crate::tables::{Guard, TableRange, Tables, table_value};
+use crate::series::{Head, Page, SeriesId};
+use crate::tables::{Guard, PageRow, TableRange, Tables, table_value};
 
 #[derive(Debug)]
 pub(crate) struct Layers {
@@ -16,6 +18,8 @@ pub(crate) struct Layers {
     /// On its way into the tables.
     pub(crate) frozen: Option<Arc<Overlay>>,
     pub(crate) tables: Below,
+    /// Of all series, wherever their records are.
+    pub(crate) heads: BTreeMap<SeriesId, Head>,
 }
 
 /// What is under the overlays.
@@ -73,7 +77,61 @@ impl fmt::Debug for Bytes<'_> {
     }
 }
 
+impl Layers {
+    pub(crate) fn apply(&mut self, change: Change<'_>) {
+        self.active.apply(change, &mut self.heads);
+    }
+
+    /// Where the record of a series with this offset is, or the first behind it.
+    pub(crate) fn find(&self, series: SeriesId, offset: u64) -> Result<Option<Found>, ReadError> {
+        let over = [Some(&self.active), self.frozen.as_deref()];
+        let tails = over.into_iter().flatten().filter_map(|it| it.tail(series));
+        let in_memory = tails
+            .filter_map(|tail| tail.page_from(offset))
+            .min_by_key(|found| found.page().header.first);
+        if let Some(found) = &in_memory
+            && found.page().header.first <= offset
+        {
+            return Ok(Some(Found::InMemory(found.share())));
+        }
+        let mut below = None;
+        if let Some(tables) = self.tables.tables()? {
+            below = tables
+                .page_at(series, offset)?
+                .filter(|row| row.next() > offset);
+            if below.is_none() {
+                below = tables.page_behind(series, offset)?;
+            }
+        }
+        Ok(match (below, in_memory) {
+            (Some(row), Some(found)) if found.page().header.first < row.header.first => {
+                Some(Found::InMemory(found.share()))
+            }
+            (Some(row), _) => Some(Found::InVolume(row)),
+            (None, found) => found.map(|found| Found::InMemory(found.share())),
+        })
+    }
+}
+
+/// A page.
+pub(crate) enum Found {
+    InMemory(Arc<Page>),
+    InVolume(PageRow),
+}
+
 impl View<'_> {
+    /// What there is of a series.
+    pub fn series(&self, series: SeriesId) -> Option<Head> {
+        self.layers.heads.get(&series).copied()
+    }
+
+    /// All series of a table.
+    pub fn all_series(&self, table: TableId) -> impl Iterator<Item = (SeriesId, Head)> {
+        let bounds = [0, u64::MAX].map(|number| SeriesId { table, number });
+        let range = self.layers.heads.range(bounds[0]..=bounds[1]);
+        range.map(|(series, head)| (*series, *head))
+    }
+
     /// The value of a key.
     ///
     /// # Errors

@@ -272,12 +272,12 @@ fn an_empty_last_segment_is_made_anew() {
 fn a_newer_format_is_refused_with_the_remedy() {
     let disk = written(1, &options());
     let mut bytes = disk.contents(FIRST).expect("it is there");
-    bytes[8] = 2;
+    bytes[8] = 3;
     let checksum = crc32fast::hash(&bytes[..40]);
     bytes[40..44].copy_from_slice(&checksum.to_le_bytes());
     disk.set_contents(FIRST, &bytes);
     let refused = Store::open(disk.mount(), options()).expect_err("it is newer");
-    assert!(matches!(refused, OpenError::Newer { version: 2, .. }));
+    assert!(matches!(refused, OpenError::Newer { version: 3, .. }));
     assert!(
         refused
             .to_string()

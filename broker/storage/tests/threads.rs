@@ -8,7 +8,8 @@ use std::time::Duration;
 
 use nexum_storage::{
     Answer, Changes, DirectoryError, Failure, Fault, Listener, Operation, Options, RealDisk,
-    Refusal, SimulatedDisk, Store, StoreEvent, StoreThread, Submitter, TableId, ThreadOptions,
+    Refusal, SeriesId, SimulatedDisk, Store, StoreEvent, StoreThread, Submitter, TableId,
+    ThreadOptions,
 };
 
 const TABLE: TableId = TableId(1);
@@ -87,6 +88,7 @@ fn many_threads_are_answered_in_order_and_a_restart_has_all() {
                     let expected = Answer {
                         tag: number,
                         result: Ok(()),
+                        offsets: Vec::new(),
                     };
                     assert_eq!(answer, expected);
                 }
@@ -228,6 +230,7 @@ fn nothing_is_refused_for_slow_tables() {
             let expected = Answer {
                 tag: number,
                 result: Ok(()),
+                offsets: Vec::new(),
             };
             assert_eq!(answers.recv().expect("an answer"), expected);
         }
@@ -329,6 +332,50 @@ fn a_drained_store_takes_puts_again_by_itself() {
         for number in 0..8 {
             assert_eq!(answer(delete(&[number])), Ok(()));
         }
+    }
+    store.close().expect("it works");
+}
+
+#[test]
+fn an_answer_has_the_offsets_of_what_was_appended() {
+    let disk = SimulatedDisk::new(3);
+    let (store, _) = Store::open(disk.mount(), options()).expect("it is new");
+    let store =
+        StoreThread::start(store, ThreadOptions::default(), Box::new(drop)).expect("threads");
+    let (listener, answers) = listener();
+    let submitter = store.submitter(listener);
+    let series = [1, 2].map(|number| SeriesId {
+        table: TABLE,
+        number,
+    });
+    let mut changes = Changes::new();
+    changes.append(series[0], 1, b"too early");
+    submitter.submit(0, changes).expect("it is open");
+    let mut changes = Changes::new();
+    changes.create_series(series[0]);
+    changes.create_series(series[1]);
+    submitter.submit(1, changes).expect("it is open");
+    for tag in 2..5 {
+        let mut changes = Changes::new();
+        changes.append(series[0], tag, b"one");
+        changes.append(series[1], tag, b"two");
+        changes.append(series[0], tag, b"three");
+        submitter.submit(tag, changes).expect("it is open");
+    }
+    let answer = |tag, result, offsets: &[u64]| Answer {
+        tag,
+        result,
+        offsets: offsets.to_vec(),
+    };
+    let expected = [
+        answer(0, Err(Refusal::NoSeries), &[]),
+        answer(1, Ok(()), &[]),
+        answer(2, Ok(()), &[0, 0, 1]),
+        answer(3, Ok(()), &[2, 1, 3]),
+        answer(4, Ok(()), &[4, 2, 5]),
+    ];
+    for expected in expected {
+        assert_eq!(answers.recv().expect("an answer"), expected);
     }
     store.close().expect("it works");
 }

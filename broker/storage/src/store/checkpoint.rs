@@ -11,6 +11,7 @@ use std::time::{Duration, Instant};
 use super::Store;
 use crate::error::{CheckpointError, ReadError, is_full};
 use crate::overlay::Overlay;
+use crate::series::volume::Volumes;
 use crate::tables::{Checkpoint, Tables, TablesError};
 use crate::view::Below;
 
@@ -20,6 +21,8 @@ pub struct CheckpointJob {
     tables: Arc<Tables>,
     overlay: Arc<Overlay>,
     checkpoint: Checkpoint,
+    volumes: Arc<Volumes>,
+    moves: bool,
 }
 
 /// What a [`CheckpointJob`] came to, for [`Store::finish_checkpoint`].
@@ -44,7 +47,7 @@ impl CheckpointJob {
         let begun = Instant::now();
         let result = self
             .tables
-            .write(&self.overlay, self.checkpoint)
+            .write(&self.overlay, self.checkpoint, &self.volumes, self.moves)
             .map(|live_bytes| Checkpoint {
                 live_bytes,
                 ..self.checkpoint
@@ -105,6 +108,7 @@ impl Store {
             let full = io::Error::from(io::ErrorKind::StorageFull);
             return Err(CheckpointError(ReadError::Io(full)));
         }
+        let moves = self.has_room_to_move();
         let mut layers = Store::write_layers(&self.layers);
         if layers.frozen.is_none() {
             if last == self.checkpoint.position {
@@ -118,7 +122,9 @@ impl Store {
             self.frozen_position = last;
             self.log_bytes_since_freeze = 0;
         }
-        let (Some(frozen), Below::Tables(tables)) = (&layers.frozen, &layers.tables) else {
+        let (Some(frozen), Below::Tables(tables), Some(volumes)) =
+            (&layers.frozen, &layers.tables, &self.volumes)
+        else {
             return Ok(None);
         };
         let job = CheckpointJob {
@@ -128,6 +134,8 @@ impl Store {
                 position: self.frozen_position,
                 ..self.checkpoint
             },
+            volumes: Arc::clone(volumes),
+            moves,
         };
         drop(layers);
         self.job_is_out = true;
@@ -224,7 +232,8 @@ impl Store {
                 }
             })
         })?;
-        if found.position == self.checkpoint.position {
+        let is_made = found.position != self.checkpoint.position;
+        if !is_made {
             layers.thaw();
         } else if found.position == self.frozen_position {
             // The transaction that failed is there all the same.
@@ -233,6 +242,9 @@ impl Store {
         } else {
             let what = format!("its checkpoint is suddenly at batch {}", found.position);
             return Err(CheckpointError(ReadError::Damaged(what)));
+        }
+        if let Some(volumes) = &self.volumes {
+            volumes.settle(is_made);
         }
         self.checkpoint.live_bytes = found.live_bytes;
         layers.tables = Below::Tables(Arc::new(tables));

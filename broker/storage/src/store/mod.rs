@@ -4,6 +4,7 @@
 //! checkpoint's position, the frozen overlay those up to the position of the checkpoint under way,
 //! the active overlay the rest of the log.
 
+use std::collections::BTreeMap;
 use std::fmt;
 use std::sync::{Arc, PoisonError, RwLock, RwLockWriteGuard};
 use std::time::{Duration, Instant};
@@ -15,6 +16,8 @@ use crate::error::{CommitError, Refusal, ReopenError, is_full};
 use crate::log::{AppendError, Log, VerifyError};
 use crate::options::Options;
 use crate::overlay::Overlay;
+use crate::series::SeriesId;
+use crate::series::volume::Volumes;
 use crate::statistics::{Statistics, Usage};
 use crate::tables::Checkpoint;
 use crate::view::{Below, Layers, View};
@@ -23,6 +26,7 @@ mod checkpoint;
 mod open;
 mod reserve;
 mod room;
+mod series;
 
 pub use checkpoint::{CheckpointDone, CheckpointJob};
 pub use open::Report;
@@ -53,9 +57,15 @@ pub struct Store {
     options: Options,
     layers: Arc<RwLock<Layers>>,
     /// None where nothing is durable.
+    volumes: Option<Arc<Volumes>>,
+    /// None where nothing is durable.
     log: Option<Log>,
     batch: BatchBuffer,
     pending: Vec<Pending>,
+    /// Where series would go on behind the batch that is being gathered; none where it removes them.
+    next_offsets: BTreeMap<SeriesId, Option<u64>>,
+    /// What the last submission appended gets, if it is committed.
+    offsets: Vec<u64>,
     next_ticket: u64,
     /// Why nothing is promised now.
     failure: Option<Arc<str>>,
@@ -93,6 +103,7 @@ struct Pending {
 #[derive(Clone, Debug)]
 pub struct Reader {
     layers: Arc<RwLock<Layers>>,
+    volumes: Option<Arc<Volumes>>,
 }
 
 impl fmt::Debug for Store {
@@ -145,17 +156,32 @@ impl Store {
             let position = self.checkpoint.position;
             self.over_budget_at = self.over_budget_at.filter(|last| *last > position);
         }
+        let offsets = self
+            .assign_offsets(changes.series())
+            .ok_or(Refusal::NoSeries)?;
         let ticket = Ticket(self.next_ticket);
         self.next_ticket += 1;
         self.batch.push(changes);
         let end = self.batch.payload().len();
+        let start = end - changes.encoded_bytes();
+        self.offsets.clear();
+        for (at, offset) in offsets {
+            self.batch.write_offset(start + at, offset);
+            self.offsets.push(offset);
+        }
         self.pending.push(Pending {
             ticket,
-            start: end - changes.encoded_bytes(),
+            start,
             end,
             needs_no_room: changes.need_no_room(),
         });
         Ok(ticket)
+    }
+
+    /// The offsets that what the last submission appended will have when it is committed, in its
+    /// order.
+    pub fn take_offsets(&mut self) -> Vec<u64> {
+        std::mem::take(&mut self.offsets)
     }
 
     /// Whether so many bytes of changes fit into the batch that is being gathered.
@@ -191,6 +217,7 @@ impl Store {
         };
         self.batch.clear();
         self.pending.clear();
+        self.next_offsets.clear();
         match &result {
             Ok(committed) => {
                 let submissions = u64::from(committed.submissions);
@@ -221,6 +248,7 @@ impl Store {
     pub fn reader(&self) -> Reader {
         Reader {
             layers: Arc::clone(&self.layers),
+            volumes: self.volumes.clone(),
         }
     }
 
@@ -317,7 +345,7 @@ impl Store {
         let mut layers = self.layers.write().unwrap_or_else(PoisonError::into_inner);
         for_each_submission(self.batch.payload(), |mut submission| {
             while !submission.is_empty() {
-                layers.active.apply(split_change(&mut submission)?);
+                layers.apply(split_change(&mut submission)?);
             }
             Ok(())
         })
@@ -420,6 +448,7 @@ impl Layers {
             },
             frozen: None,
             tables,
+            heads: BTreeMap::new(),
         }
     }
 }

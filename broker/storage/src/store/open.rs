@@ -1,5 +1,6 @@
 //! Opening a store: the tables, then the log behind their checkpoint.
 
+use std::collections::BTreeMap;
 use std::fmt;
 use std::io;
 use std::sync::{Arc, RwLock};
@@ -12,6 +13,7 @@ use crate::log::{Log, LogOptions};
 use crate::options::{Durability, Options};
 use crate::recovery::{self, Damage, Progress, Replay, Replayed, TornTail};
 use crate::segment::segment_name;
+use crate::series::volume::Volumes;
 use crate::statistics::Statistics;
 use crate::tables::{self, Checkpoint, Tables, TablesError};
 use crate::view::{Below, Layers};
@@ -37,6 +39,8 @@ pub struct Report {
     pub torn: Option<TornTail>,
     /// What something other than a crash has altered. It was acknowledged and is lost.
     pub damage: Vec<Damage>,
+    /// Volumes of which only the tables that are lost knew what is where. They have another name now.
+    pub volumes_set_aside: usize,
 }
 
 impl fmt::Display for Report {
@@ -52,6 +56,13 @@ impl fmt::Display for Report {
         )?;
         if self.tables_rebuilt {
             f.write_str("; the tables were built anew")?;
+        }
+        if self.volumes_set_aside > 0 {
+            let count = self.volumes_set_aside;
+            write!(
+                f,
+                "; {count} volumes were set aside, records of series are lost"
+            )?;
         }
         if let Some(torn) = &self.torn {
             write!(
@@ -110,10 +121,10 @@ impl Store {
         progress: &mut dyn FnMut(Progress),
     ) -> Result<(Store, Report), OpenError> {
         let mut report = Report::default();
-        let (tables, checkpoint) = open_tables(&**disk, options, &mut report)?;
+        let (tables, checkpoint) = open_tables(disk, options, &mut report)?;
         report.checkpoint = checkpoint.position;
-        let tables = Below::Tables(Arc::new(tables));
-        let mut store = Store::build(Some(Arc::clone(disk)), options.clone(), tables, checkpoint);
+        let disk_is_ours = Some(Arc::clone(disk));
+        let mut store = Store::over(disk, tables, disk_is_ours, options.clone(), checkpoint)?;
         let replay = Replay {
             disk: &**disk,
             identity: checkpoint.identity,
@@ -135,6 +146,11 @@ impl Store {
             // again at the next start.
             let _read_again = store.make_checkpoint();
         }
+        if report.tables_rebuilt {
+            report.volumes_set_aside = store.set_volumes_aside();
+        } else if report.damage.is_empty() {
+            store.remove_orphans();
+        }
         store.shorten_log();
         store.keep_reserve();
         Ok((store, report))
@@ -153,8 +169,7 @@ impl Store {
         };
         let opened = Tables::open(&**disk, options.table_cache_bytes);
         let (tables, checkpoint) = opened.map_err(tables_unusable)?;
-        let tables = Below::Tables(Arc::new(tables));
-        let mut store = Store::build(None, options, tables, checkpoint);
+        let mut store = Store::over(disk, tables, None, options, checkpoint)?;
         let replay = Replay {
             disk: &**disk,
             identity: checkpoint.identity,
@@ -164,6 +179,58 @@ impl Store {
         };
         replay.run(|batch| store.replay(batch), &mut |_| {})?;
         Ok(store)
+    }
+
+    /// Over tables that are there, and what they say of series. `own` is the disk if it is written
+    /// to, too.
+    fn over(
+        disk: &Arc<dyn Disk>,
+        tables: Tables,
+        own: Option<Arc<dyn Disk>>,
+        options: Options,
+        checkpoint: Checkpoint,
+    ) -> Result<Store, OpenError> {
+        let (next, _) = tables.volumes()?;
+        let heads = tables.heads()?;
+        let volumes_disk = Arc::clone(disk);
+        let full = options.volume_bytes;
+        let volumes = Volumes::new(volumes_disk, checkpoint.identity, next, full);
+        let tables = Below::Tables(Arc::new(tables));
+        let mut store = Store::build(own, options, tables, checkpoint);
+        store.volumes = Some(Arc::new(volumes));
+        Store::write_layers(&store.layers).heads = heads;
+        Ok(store)
+    }
+
+    /// Keeps volumes of which nothing is known any more, and says how many.
+    fn set_volumes_aside(&mut self) -> usize {
+        let (Some(volumes), Below::Tables(tables)) = (&self.volumes, &self.view().layers.tables)
+        else {
+            return 0;
+        };
+        let (Ok(there), Ok((_, named))) = (volumes.list(), tables.volumes()) else {
+            return 0;
+        };
+        let lost = there.into_iter().filter(|number| !named.contains(number));
+        lost.filter(|number| volumes.set_aside(*number).is_ok())
+            .count()
+    }
+
+    /// Removes volumes that a crash has left, and that nothing names.
+    fn remove_orphans(&mut self) {
+        let (Some(volumes), Below::Tables(tables)) = (&self.volumes, &self.view().layers.tables)
+        else {
+            return;
+        };
+        // One that stays takes room, and nothing else, until the next start.
+        let (Ok(there), Ok((_, named))) = (volumes.list(), tables.volumes()) else {
+            return;
+        };
+        for number in there {
+            if !named.contains(&number) {
+                volumes.remove(number);
+            }
+        }
     }
 
     fn build(
@@ -176,9 +243,12 @@ impl Store {
             disk,
             options,
             layers: Arc::new(RwLock::new(Layers::over(tables))),
+            volumes: None,
             log: None,
             batch: BatchBuffer::new(),
             pending: Vec::new(),
+            next_offsets: BTreeMap::new(),
+            offsets: Vec::new(),
             next_ticket: 0,
             failure: None,
             checkpoint,
@@ -199,10 +269,13 @@ impl Store {
         })?;
         let mut layers = Store::write_layers(&self.layers);
         for change in changes {
-            layers.active.apply(change);
+            layers.apply(change);
         }
-        if layers.active.bytes() > self.options.overlay_bytes.saturating_mul(2) {
-            self.checkpoint = write_replayed(&mut layers, self.checkpoint, batch.number)?;
+        if layers.active.bytes() > self.options.overlay_bytes.saturating_mul(2)
+            && let Some(volumes) = &self.volumes
+        {
+            let number = batch.number;
+            self.checkpoint = write_replayed(&mut layers, self.checkpoint, number, volumes)?;
         }
         Ok(())
     }
@@ -222,7 +295,8 @@ impl Store {
             }
         }
         let next = replayed.last + 1;
-        let goes_on = !replayed.is_behind && replayed.damage.is_empty();
+        let is_sound = !replayed.is_behind && replayed.damage.is_empty();
+        let goes_on = is_sound && !replayed.is_older;
         let log = match replayed.segments.back() {
             Some(segment) if goes_on => {
                 let name = segment_name(segment.first);
@@ -249,6 +323,7 @@ fn write_replayed(
     layers: &mut Layers,
     checkpoint: Checkpoint,
     position: u64,
+    volumes: &Volumes,
 ) -> Result<Checkpoint, ReadError> {
     let overlay = std::mem::take(&mut layers.active);
     let Below::Tables(tables) = &layers.tables else {
@@ -258,7 +333,7 @@ fn write_replayed(
         position,
         ..checkpoint
     };
-    let live_bytes = tables.write(&overlay, checkpoint)?;
+    let live_bytes = tables.write(&overlay, checkpoint, volumes, false)?;
     Ok(Checkpoint {
         live_bytes,
         ..checkpoint
@@ -272,13 +347,13 @@ const NOTHING: Checkpoint = Checkpoint {
 };
 
 fn open_tables(
-    disk: &dyn Disk,
+    disk: &Arc<dyn Disk>,
     options: &Options,
     report: &mut Report,
 ) -> Result<(Tables, Checkpoint), OpenError> {
     let names = disk.list().map_err(OpenError::io("the data directory"))?;
     if names.iter().any(|name| name == tables::FILE) {
-        let reason = match Tables::open(disk, options.table_cache_bytes) {
+        let reason = match Tables::open(&**disk, options.table_cache_bytes) {
             Ok(opened) => return Ok(opened),
             Err(TablesError::Newer(version)) => {
                 return Err(OpenError::Newer {
@@ -297,20 +372,22 @@ fn open_tables(
         disk.rename(tables::FILE, tables::DAMAGED_FILE)
             .map_err(OpenError::io(tables::FILE))?;
     }
-    let segments = recovery::segments(disk).map_err(OpenError::io("the data directory"))?;
+    let segments = recovery::segments(&**disk).map_err(OpenError::io("the data directory"))?;
     let first = segments.first().copied().unwrap_or(1);
     if first > 1 && !options.salvage {
         return Err(OpenError::TablesMissing { first });
     }
     report.is_new = segments.is_empty();
     report.tables_rebuilt = !report.is_new;
-    let identity = recovery::identity_of(disk, &segments)?;
+    let identity = recovery::identity_of(&**disk, &segments)?;
     let checkpoint = Checkpoint {
         identity: identity.unwrap_or_else(|| disk.unique()),
         position: first - 1,
         live_bytes: 0,
     };
-    let tables = Tables::create(disk, options.table_cache_bytes, checkpoint)?;
+    let full = options.volume_bytes;
+    let volumes = Volumes::new(Arc::clone(disk), checkpoint.identity, 1, full);
+    let tables = Tables::create(&**disk, options.table_cache_bytes, checkpoint, &volumes)?;
     Ok((tables, checkpoint))
 }
 

@@ -61,6 +61,15 @@ impl Store {
         true
     }
 
+    /// Whether a checkpoint may write what it need not, to make few volumes of many.
+    pub(super) fn has_room_to_move(&self) -> bool {
+        if self.lacks_reserve || self.over_budget_at.is_some() {
+            return false;
+        }
+        let needed = self.needed_bytes(0) + self.options.volume_bytes / 2;
+        self.ask_for_free().is_some_and(|free| needed <= free.bytes)
+    }
+
     /// An estimate: the tables have pages of powers of two, so that a value may take twice its length.
     fn needed_bytes(&self, more: usize) -> u64 {
         if self.disk.is_none() {

@@ -77,6 +77,11 @@ fn a_forgotten_sync_of_the_tables_is_found() {
 }
 
 #[test]
+fn a_forgotten_sync_of_a_volume_is_found() {
+    is_found(Planted::ForgetSyncs(".vol"));
+}
+
+#[test]
 fn a_promise_before_the_commit_is_found() {
     is_found(Planted::PromiseEarly);
 }

@@ -5,12 +5,13 @@ use std::collections::BTreeMap;
 use std::ops::Bound;
 
 use nexum_storage::{
-    Changes, CommitError, Failure, Fault, Operation, Options, Refusal, SimulatedDisk, Store,
-    TableId,
+    Changes, CommitError, Failure, Fault, Head, Operation, Options, Refusal, SeriesId,
+    SimulatedDisk, Store, TableId,
 };
 
 const TABLES: u64 = 3;
 const KEYS: u64 = 24;
+const SERIES_TABLE: TableId = TableId(9);
 
 /// SplitMix64.
 pub(crate) struct Random(u64);
@@ -37,12 +38,28 @@ impl Random {
     }
 }
 
-pub(crate) type Model = BTreeMap<(u16, Vec<u8>), Vec<u8>>;
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Model {
+    entries: BTreeMap<(u16, Vec<u8>), Vec<u8>>,
+    series: BTreeMap<u64, Series>,
+}
+
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+struct Series {
+    /// The offset of the first record that is kept.
+    first: usize,
+    next: usize,
+    kept: Vec<Vec<u8>>,
+}
 
 #[derive(Clone, Debug)]
 enum Change {
     Set(u16, Vec<u8>, Vec<u8>),
     Delete(u16, Vec<u8>),
+    Create(u64),
+    Append(u64, Vec<u8>),
+    Trim(u64, u64),
+    Remove(u64),
 }
 
 type Submission = Vec<Change>;
@@ -76,6 +93,9 @@ pub(crate) struct Tally {
 pub(crate) struct World {
     disk: SimulatedDisk,
     random: Random,
+    /// For series, in some seeds.
+    series_random: Option<Random>,
+    next_series: u64,
     planted: Planted,
     /// In order; those from `promised` on are in limbo.
     history: Vec<Submission>,
@@ -96,6 +116,7 @@ fn options(disk_budget_bytes: Option<u64>) -> Options {
         overlay_bytes: 6000,
         checkpoint_log_bytes: 20_000,
         maximum_batch_bytes: 1 << 20,
+        volume_bytes: 20_000,
         table_cache_bytes: 256 << 10,
         reserve_bytes: 4096,
         ..Options::default()
@@ -103,22 +124,54 @@ fn options(disk_budget_bytes: Option<u64>) -> Options {
 }
 
 fn fold(history: &[Submission]) -> Model {
-    let mut model = Model::new();
+    let mut model = Model::default();
     for change in history.iter().flatten() {
-        match change {
-            Change::Set(table, key, value) => {
-                model.insert((*table, key.clone()), value.clone());
-            }
-            Change::Delete(table, key) => {
-                model.remove(&(*table, key.clone()));
-            }
-        }
+        model.apply(change);
     }
     model
 }
 
+impl Model {
+    fn apply(&mut self, change: &Change) {
+        match change {
+            Change::Set(table, key, value) => {
+                self.entries.insert((*table, key.clone()), value.clone());
+            }
+            Change::Delete(table, key) => {
+                self.entries.remove(&(*table, key.clone()));
+            }
+            Change::Create(number) => {
+                self.series.entry(*number).or_default();
+            }
+            Change::Append(number, record) => {
+                let series = self.series.get_mut(number).expect("it was taken");
+                series.next += 1;
+                series.kept.push(record.clone());
+            }
+            Change::Trim(number, before) => {
+                if let Some(series) = self.series.get_mut(number) {
+                    let before = (*before as usize).clamp(series.first, series.next);
+                    series.kept.drain(..before - series.first);
+                    series.first = before;
+                }
+            }
+            Change::Remove(number) => {
+                self.series.remove(number);
+            }
+        }
+    }
+}
+
 fn seen(store: &Store) -> Verdict<Model> {
-    let mut model = Model::new();
+    let mut model = Model::default();
+    for (number, head) in heads(store) {
+        let series = Series {
+            first: head.first as usize,
+            next: head.next as usize,
+            kept: records(store, number, head)?,
+        };
+        model.series.insert(number, series);
+    }
     let view = store.view();
     for table in 0..TABLES as u16 {
         let range = view
@@ -132,10 +185,40 @@ fn seen(store: &Store) -> Verdict<Model> {
             if found.as_deref() != Some(&*value) {
                 return Err("a range and a get see different values".into());
             }
-            model.insert((table, key.to_vec()), value.to_vec());
+            model.entries.insert((table, key.to_vec()), value.to_vec());
         }
     }
     Ok(model)
+}
+
+fn heads(store: &Store) -> Vec<(u64, Head)> {
+    let view = store.view();
+    let heads = view.all_series(SERIES_TABLE);
+    heads.map(|(series, head)| (series.number, head)).collect()
+}
+
+fn series(number: u64) -> SeriesId {
+    let table = SERIES_TABLE;
+    SeriesId { table, number }
+}
+
+fn records(store: &Store, number: u64, head: Head) -> Verdict<Vec<Vec<u8>>> {
+    let reader = store.reader();
+    let mut kept = Vec::new();
+    let mut from = head.first;
+    while let Some(records) = reader
+        .records(series(number), from)
+        .map_err(|error| format!("a series: {error}"))?
+    {
+        for record in records.iter() {
+            if record.offset != head.first + kept.len() as u64 {
+                return Err(format!("an offset is left out before {}", record.offset));
+            }
+            kept.push(record.bytes.to_vec());
+        }
+        from = records.next();
+    }
+    Ok(kept)
 }
 
 impl World {
@@ -153,10 +236,12 @@ impl World {
             disk,
             disk_budget_bytes,
             random,
+            series_random: seed.is_multiple_of(3).then(|| Random::new(!seed)),
+            next_series: 0,
             planted,
             history: Vec::new(),
             promised: 0,
-            current: Model::new(),
+            current: Model::default(),
             tally: Tally::default(),
         }
     }
@@ -228,9 +313,12 @@ impl World {
     fn without_puts_in_limbo(&self) -> Vec<Submission> {
         let (promised, limbo) = self.history.split_at(self.promised);
         let only_deletes = |submission: &&Submission| {
-            submission
-                .iter()
-                .all(|change| matches!(change, Change::Delete(..)))
+            submission.iter().all(|change| {
+                !matches!(
+                    change,
+                    Change::Set(..) | Change::Create(_) | Change::Append(..)
+                )
+            })
         };
         promised
             .iter()
@@ -336,7 +424,13 @@ impl World {
                         Failure::Broken
                     },
                 };
-                self.disk.fail(fault);
+                let volumes = Fault {
+                    name_ends: ".vol",
+                    ..fault.clone()
+                };
+                let random = self.series_random.as_mut();
+                let hits_volumes = random.is_some_and(|random| random.percent(40));
+                self.disk.fail(if hits_volumes { volumes } else { fault });
             }
             1 => {
                 let room = self.disk.used_bytes() + self.random.below(8000);
@@ -357,7 +451,7 @@ impl World {
             match store.submit(&changes) {
                 Ok(ticket) => {
                     for change in &submission {
-                        self.apply(change);
+                        self.current.apply(change);
                     }
                     self.history.push(submission);
                     tickets.push(ticket);
@@ -406,17 +500,6 @@ impl World {
         }
     }
 
-    fn apply(&mut self, change: &Change) {
-        match change {
-            Change::Set(table, key, value) => {
-                self.current.insert((*table, key.clone()), value.clone());
-            }
-            Change::Delete(table, key) => {
-                self.current.remove(&(*table, key.clone()));
-            }
-        }
-    }
-
     fn submission(&mut self) -> (Submission, Changes) {
         let mut changes = Changes::new();
         let mut submission = Vec::new();
@@ -442,7 +525,7 @@ impl World {
             let there = added
                 .get(&(table, key.clone()))
                 .copied()
-                .unwrap_or_else(|| self.current.contains_key(&(table, key.clone())));
+                .unwrap_or_else(|| self.current.entries.contains_key(&(table, key.clone())));
             if there || self.random.percent(30) {
                 changes.put(TableId(table), &key, &value);
             } else {
@@ -451,7 +534,50 @@ impl World {
             added.insert((table, key.clone()), true);
             submission.push(Change::Set(table, key, value));
         }
+        self.change_series(&mut submission, &mut changes);
         (submission, changes)
+    }
+
+    fn change_series(&mut self, submission: &mut Submission, changes: &mut Changes) {
+        let Some(random) = &mut self.series_random else {
+            return;
+        };
+        let mut model = self.current.clone();
+        for _ in 0..random.below(4) {
+            let known = model.series.len() as u64;
+            let change = if known == 0 || random.percent(10) {
+                self.next_series += 1;
+                Change::Create(self.next_series)
+            } else {
+                let place = random.below(known) as usize;
+                let (number, series) = model.series.iter().nth(place).expect("it is one of them");
+                match random.below(20) {
+                    0 => Change::Remove(*number),
+                    1..5 => {
+                        let some = random.below(series.next as u64 + 3);
+                        Change::Trim(*number, some)
+                    }
+                    _ => {
+                        let bytes = match random.below(5) {
+                            0 => random.below(2000),
+                            _ => random.below(100),
+                        };
+                        let first = random.next();
+                        let record = (0..bytes).map(|at| (first ^ at) as u8);
+                        Change::Append(*number, record.collect())
+                    }
+                }
+            };
+            match &change {
+                Change::Create(number) => changes.create_series(series(*number)),
+                Change::Append(number, record) => changes.append(series(*number), 0, record),
+                Change::Trim(number, before) => changes.trim(series(*number), *before),
+                Change::Remove(number) => changes.remove_series(series(*number)),
+                Change::Set(..) | Change::Delete(..) => {}
+            }
+            model.apply(&change);
+            submission.push(change);
+        }
     }
 }
 
