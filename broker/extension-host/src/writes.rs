@@ -334,6 +334,7 @@ mod tests {
         assert_eq!(taken_back.line, LineId::Lasting);
         let mut expected = Changes::new();
         expected.delete(TableId(20), &[9]);
+        expected.settle();
         assert_eq!(taken_back.changes, expected);
     }
 }

@@ -65,7 +65,7 @@ impl Listener for Answers {
 fn refusal(refusal: &Refusal) -> StoreRefusal {
     StoreRefusal {
         is_certain: match refusal {
-            Refusal::Full | Refusal::Behind | Refusal::TooLarge => true,
+            Refusal::Full | Refusal::Behind | Refusal::TooLarge | Refusal::NoSeries => true,
             Refusal::Failed(_) | Refusal::Closed => false,
         },
         reason: Arc::from(refusal.to_string()),

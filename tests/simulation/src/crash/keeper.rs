@@ -464,7 +464,7 @@ fn refusal(
 fn told(refusal: &Refusal) -> StoreRefusal {
     StoreRefusal {
         is_certain: match refusal {
-            Refusal::Full | Refusal::Behind | Refusal::TooLarge => true,
+            Refusal::Full | Refusal::Behind | Refusal::TooLarge | Refusal::NoSeries => true,
             Refusal::Failed(_) | Refusal::Closed => false,
         },
         reason: Arc::from(refusal.to_string()),

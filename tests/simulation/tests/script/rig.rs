@@ -260,7 +260,7 @@ impl Rig {
             };
             let refused = refusal.map(|refusal| StoreRefusal {
                 is_certain: match &refusal {
-                    Refusal::Full | Refusal::Behind | Refusal::TooLarge => true,
+                    Refusal::Full | Refusal::Behind | Refusal::TooLarge | Refusal::NoSeries => true,
                     Refusal::Failed(_) | Refusal::Closed => false,
                 },
                 reason: Arc::from(refusal.to_string()),
