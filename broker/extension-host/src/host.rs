@@ -95,10 +95,19 @@ impl Host {
 
     // What goes in.
 
-    /// Before anything else.
-    pub fn start(&mut self, now: Time) {
+    /// Before anything else. Returns what it captures from the beginning: each shard is to hear of it
+    /// before anything is published, by a client or by another extension.
+    pub fn start(&mut self, now: Time) -> Vec<Output> {
         let seed = self.seed;
         self.feed([Input::Start { seed }], now);
+        let mut captures = Vec::new();
+        for outbox in &mut self.outboxes {
+            // The same for each of them.
+            captures = outbox
+                .extract_if(.., |output| matches!(output, Output::Capture { .. }))
+                .collect();
+        }
+        captures
     }
 
     /// What a turn of a shard had for it.
@@ -232,6 +241,86 @@ impl Host {
                 self.unread.push(wish);
                 self.read_at.get_or_insert(now + READ_AGAIN);
             }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use nexum_extension_api::{CaptureId, Claim, Severity, Unreadable};
+    use nexum_storage::{Options, SimulatedDisk, Store};
+
+    use super::*;
+
+    /// It captures when it starts, and later.
+    #[derive(Default)]
+    struct Captor(VecDeque<Output>);
+
+    fn capture(number: u64) -> Output {
+        Output::Capture {
+            capture: CaptureId(number),
+            filter: Box::from("t/#"),
+        }
+    }
+
+    impl Extension for Captor {
+        fn name(&self) -> &'static str {
+            "captor"
+        }
+
+        fn claims(&self) -> &'static [Claim] {
+            &[]
+        }
+
+        fn restore(&mut self, _: &[u8], _: &[u8], _: Time) -> Result<(), Unreadable> {
+            Ok(())
+        }
+
+        fn handle(&mut self, _: Input, _: Time) {
+            self.0.push_back(Output::event(Severity::Info, "begun"));
+            self.0.push_back(capture(1));
+        }
+
+        fn poll_output(&mut self) -> Option<Output> {
+            self.0.pop_front()
+        }
+
+        fn poll_timeout(&self) -> Option<Time> {
+            Some(Time::ZERO)
+        }
+
+        fn handle_timeout(&mut self, _: Time) {
+            self.0.push_back(capture(2));
+        }
+    }
+
+    #[test]
+    fn what_is_captured_from_the_beginning_comes_apart_and_what_is_later_does_not() {
+        let opened = Store::open(SimulatedDisk::new(7).mount(), Options::default());
+        let (store, _) = opened.expect("an empty disk");
+        let mut host = Host::new(HostParts {
+            composed: Composed {
+                table: 16,
+                extension: Box::new(Captor::default()),
+            },
+            reader: store.reader(),
+            shards: 2,
+            seed: 7,
+        });
+        let number = |output: &Output| match output {
+            Output::Capture { capture, .. } => capture.0,
+            other => panic!("{other:?}"),
+        };
+        let captures = host.start(Time::ZERO);
+        assert_eq!(captures.iter().map(number).collect::<Vec<_>>(), [1]);
+        assert!(host.poll_event().is_some());
+        for shard in [0, 1].map(ShardId) {
+            assert!(host.take_outputs(shard).is_empty());
+        }
+        host.handle_timeout(Time::ZERO);
+        for shard in [0, 1].map(ShardId) {
+            let outputs = host.take_outputs(shard);
+            assert_eq!(outputs.iter().map(number).collect::<Vec<_>>(), [2]);
         }
     }
 }

@@ -6,7 +6,7 @@
 //!
 //! ```text
 //! restore(store)                                          once
-//! start(now)                                              once
+//! start(now)                                              once; shards hear first what it captures
 //! batch(…) | answers(…) | handle_timeout(now)  ─► take_submission(now) until None
 //!                                              ─► take_outputs(shard) of each shard
 //!                                              ─► poll_event() until None ─► poll_timeout()

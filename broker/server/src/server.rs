@@ -5,7 +5,7 @@ use std::io;
 use std::sync::{Arc, OnceLock, mpsc};
 use std::thread::{self, JoinHandle};
 
-use nexum_core::{ExtensionId, Limits, Shard, ShardId};
+use nexum_core::{ExtensionId, Input, Limits, Shard, ShardId};
 use nexum_extension_host::Composed;
 use nexum_storage::{Store, StoreEvent, StoreThread, ThreadOptions};
 use tokio::sync::oneshot;
@@ -184,7 +184,7 @@ impl Server {
             stopped,
             doorbells,
             shared,
-            shards,
+            mut shards,
             store,
             extensions,
             seed,
@@ -195,6 +195,29 @@ impl Server {
         let store = StoreThread::start(store, options, Box::new(|event| tell(&event)))
             .map_err(RunError::Threads)?;
         let keepers = Keepers::start(&store, &shared.post_office).map_err(RunError::Threads)?;
+        let mut hosts = Vec::with_capacity(extensions.len());
+        for (place, composed) in extensions.into_iter().enumerate() {
+            let id = ExtensionId(place as u8);
+            let name = composed.extension.name();
+            let parts = HostThreadParts {
+                id,
+                composed,
+                mailbox: Arc::clone(&shared.hosts[place]),
+                post_office: Arc::clone(&shared.post_office),
+                clock: shared.clock,
+                seed,
+            };
+            let mut host = HostThread::new(parts, &store);
+            let captures = host
+                .begin()
+                .map_err(|panic| RunError::Died(panicked(name, &panic)))?;
+            for shard in &mut shards {
+                let outputs = captures.clone();
+                let extension = id;
+                shard.handle(Input::Extension { extension, outputs }, shared.clock.now());
+            }
+            hosts.push((name, Arc::clone(&shared.hosts[place]), host));
+        }
         // Only here, and once.
         let _first = shared.store.set(store.watcher());
         let mut running = Running {
@@ -227,18 +250,7 @@ impl Server {
                 run_shard(own, accepting)
             })?;
         }
-        for (place, composed) in extensions.into_iter().enumerate() {
-            let mailbox = Arc::clone(&shared.hosts[place]);
-            let name = composed.extension.name();
-            let parts = HostThreadParts {
-                id: ExtensionId(place as u8),
-                composed,
-                mailbox: Arc::clone(&mailbox),
-                post_office: Arc::clone(&shared.post_office),
-                clock: shared.clock,
-                seed,
-            };
-            let host = HostThread::new(parts, &store);
+        for (name, mailbox, host) in hosts {
             running.host(name, mailbox, host)?;
         }
         running.store = Some(store);
@@ -252,6 +264,10 @@ impl Server {
     pub fn run(self) -> Result<(), RunError> {
         self.start()?.join()
     }
+}
+
+fn panicked(name: &str, panic: &str) -> String {
+    format!("the extension '{name}' panicked: {panic}")
 }
 
 /// The thread of an extension.
@@ -323,7 +339,7 @@ impl Running {
             if outcome.is_err() {
                 handle.shut_down();
             }
-            outcome.map_err(|panic| format!("the extension '{name}' panicked: {panic}"))
+            outcome.map_err(|panic| panicked(name, &panic))
         });
         match spawned {
             Ok(thread) => {

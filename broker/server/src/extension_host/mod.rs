@@ -14,13 +14,14 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use nexum_core::{ExtensionId, Input as ShardInput};
-use nexum_extension_api::Severity;
+use nexum_extension_api::{Output, Severity};
 use nexum_extension_host::{Composed, Host, HostEvent, HostParts, LineId, Submission};
 use nexum_storage::{StoreThread, Submitter};
 
 use self::mailbox::LineListener;
 pub(crate) use self::mailbox::{HostLetter, HostMailbox};
 use crate::clock::Clock;
+use crate::guard::guarded;
 use crate::post::{Letter, PostOffice};
 
 /// Where processors are short, shards go first: what is plain must not wait for what is not.
@@ -83,6 +84,15 @@ impl HostThread {
         }
     }
 
+    /// Lets the extension start, before its thread does. Returns what it captures: each shard is to hear
+    /// of it before anything is published.
+    ///
+    /// # Errors
+    /// What it said when it panicked.
+    pub(crate) fn begin(&mut self) -> Result<Vec<Output>, String> {
+        guarded(|| self.host.start(self.clock.now()))
+    }
+
     /// Until it is told to end, and has nothing that is not stored.
     ///
     /// # Panics
@@ -92,7 +102,6 @@ impl HostThread {
         if let Err(error) = rustix::process::setpriority_process(Some(own), NICENESS) {
             tracing::debug!("the priority stays as it is: {error}");
         }
-        self.host.start(self.clock.now());
         self.finish_turn();
         let mut letters = Vec::new();
         let mut end_by: Option<Instant> = None;
