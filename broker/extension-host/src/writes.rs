@@ -1,10 +1,10 @@
 //! An extension's way to the store.
 //!
 //! What a turn writes is gathered into few submissions, of two kinds, each with a line of its own at
-//! the store. What has somebody to tell is told of a refusal at once, and all that was written behind
-//! it before that was heard is refused, too, for it may build on it. Whether it is there after a
-//! crash is then not known, so what it inserted is deleted behind it. What has happened already is
-//! submitted until it is taken, in its order.
+//! the store. What has somebody to tell is told of a refusal, and all that was written behind it before
+//! that was heard is refused, too, for it may build on it. If nobody knows whether it will be there
+//! after a crash, what it inserted is deleted first, and then it is told of: who was told that something
+//! is not kept must not find it. What has happened already is submitted until it is taken, in its order.
 
 use std::borrow::Cow;
 use std::collections::VecDeque;
@@ -50,6 +50,8 @@ struct Gathered {
     changes: Vec<Change>,
     /// What the broker keeps of the commands that they fulfil.
     companions: Vec<CoreChange>,
+    /// What it takes back, and why that was refused.
+    taken_back: Vec<(WriteId, Cow<'static, str>)>,
     bytes: usize,
 }
 
@@ -81,11 +83,16 @@ impl Gathered {
 
     /// What became of it.
     fn tell(self, refused: Option<&Cow<'static, str>>, heard: &mut Vec<Input>) {
-        heard.extend(self.writes.into_iter().map(|write| {
-            let refused = refused.cloned().map(|reason| WriteRefusal { reason });
-            Input::Written { write, refused }
-        }));
+        let writes = self.writes.into_iter();
+        heard.extend(writes.map(|write| written(write, refused.cloned())));
+        let taken_back = self.taken_back.into_iter();
+        heard.extend(taken_back.map(|(write, reason)| written(write, Some(reason))));
     }
+}
+
+fn written(write: WriteId, refused: Option<Cow<'static, str>>) -> Input {
+    let refused = refused.map(|reason| WriteRefusal { reason });
+    Input::Written { write, refused }
 }
 
 /// One line of submissions.
@@ -96,7 +103,7 @@ struct Line {
     /// Taken, without an answer.
     submitted: VecDeque<Gathered>,
     /// Not taken, and not to be: it was written before a refusal was heard. Told of after what is
-    /// submitted.
+    /// submitted, or is being taken back.
     doomed: VecDeque<(Gathered, Cow<'static, str>)>,
 }
 
@@ -129,6 +136,13 @@ impl Line {
         Some(Submission { line: id, changes })
     }
 
+    /// What is not taken is refused with what was.
+    fn doom(&mut self, reason: Cow<'static, str>) {
+        let behind = self.gathered.drain(..);
+        let doomed = behind.map(|gathered| (gathered, reason.clone()));
+        self.doomed.extend(doomed);
+    }
+
     fn is_idle(&self) -> bool {
         self.gathered.is_empty() && self.submitted.is_empty() && self.doomed.is_empty()
     }
@@ -144,6 +158,8 @@ pub(crate) struct Writes {
     /// What was refused, in its order.
     refused: VecDeque<Gathered>,
     retry_at: Option<Time>,
+    /// How many writes are being taken back. The telling line waits for that.
+    taken_back: usize,
 }
 
 impl Writes {
@@ -155,6 +171,7 @@ impl Writes {
             lasting: Line::default(),
             refused: VecDeque::new(),
             retry_at: None,
+            taken_back: 0,
         }
     }
 
@@ -169,9 +186,13 @@ impl Writes {
     pub(crate) fn take_submission(&mut self, now: Time) -> Option<Submission> {
         self.take_up_refused(now);
         let (table, encoder) = (self.table, &mut self.encoder);
-        let told = self.telling.take(LineId::Telling, table, encoder);
-        if told.is_some() || !self.refused.is_empty() {
-            return told;
+        if self.taken_back == 0
+            && let Some(told) = self.telling.take(LineId::Telling, table, encoder)
+        {
+            return Some(told);
+        }
+        if !self.refused.is_empty() {
+            return None;
         }
         self.lasting.take(LineId::Lasting, table, encoder)
     }
@@ -201,24 +222,31 @@ impl Writes {
                 continue;
             };
             match (line, answer.result) {
-                (_, Ok(())) => submitted.tell(None, &mut heard),
+                (_, Ok(())) => {
+                    self.taken_back -= submitted.taken_back.len();
+                    if let Some((_, reason)) = submitted.taken_back.last() {
+                        self.telling.doom(reason.clone());
+                    }
+                    submitted.tell(None, &mut heard);
+                }
                 (LineId::Lasting, Err(_)) => {
                     self.refused.push_back(submitted);
                     self.retry_at.get_or_insert(now + RETRY);
                 }
                 (LineId::Telling, Err(refusal)) => {
-                    if matches!(refusal, Refusal::Failed(_) | Refusal::Closed) {
-                        self.take_back(&submitted);
-                    }
                     let reason: Cow<'static, str> = refusal.to_string().into();
-                    let behind = self.telling.gathered.drain(..);
-                    let doomed = behind.map(|gathered| (gathered, reason.clone()));
-                    self.telling.doomed.extend(doomed);
-                    submitted.tell(Some(&reason), &mut heard);
+                    self.telling.doom(reason.clone());
+                    let is_certain = !matches!(refusal, Refusal::Failed(_) | Refusal::Closed);
+                    // What is told of is told of in its order.
+                    if is_certain && self.taken_back == 0 {
+                        submitted.tell(Some(&reason), &mut heard);
+                    } else {
+                        self.take_back(submitted, reason);
+                    }
                 }
             }
         }
-        if self.telling.submitted.is_empty() {
+        if self.telling.submitted.is_empty() && self.taken_back == 0 {
             for (gathered, reason) in self.telling.doomed.drain(..) {
                 gathered.tell(Some(&reason), &mut heard);
             }
@@ -226,8 +254,8 @@ impl Writes {
         heard
     }
 
-    /// Nobody knows whether it is there: it must not be after a crash.
-    fn take_back(&mut self, submitted: &Gathered) {
+    /// Nobody knows whether it is there: it must not be after a crash, and then it is told of.
+    fn take_back(&mut self, submitted: Gathered, reason: Cow<'static, str>) {
         let mut taken_back = Gathered::default();
         for change in &submitted.changes {
             if let Change::Insert(key, _) = change {
@@ -238,9 +266,10 @@ impl Writes {
         let companions = submitted.companions.iter();
         let companions = companions.map(|companion| CoreChange::Delete(companion.key().clone()));
         taken_back.companions.extend(companions);
-        if !taken_back.changes.is_empty() {
-            self.lasting.gathered.push_back(taken_back);
-        }
+        let writes = submitted.writes.into_iter();
+        taken_back.taken_back = writes.map(|write| (write, reason.clone())).collect();
+        self.taken_back += taken_back.taken_back.len();
+        self.lasting.gathered.push_back(taken_back);
     }
 
     /// When what was refused is submitted again.
@@ -336,5 +365,31 @@ mod tests {
         expected.delete(TableId(20), &[9]);
         expected.settle();
         assert_eq!(taken_back.changes, expected);
+    }
+
+    #[test]
+    fn what_may_be_stored_is_told_of_when_it_is_deleted() {
+        let mut writes = Writes::new(TableId(20));
+        let failed = || answer(Err(Refusal::Failed("the disk".into())));
+        writes.add(write(1), None);
+        writes.take_submission(NOW).expect("the first");
+        let heard = writes.answered(LineId::Telling, failed(), NOW);
+        assert_eq!(told(heard), []);
+        // Written before that was heard.
+        writes.add(write(2), None);
+        let deletion = writes.take_submission(NOW).expect("the deletion");
+        assert_eq!(deletion.line, LineId::Lasting);
+        assert!(writes.take_submission(NOW).is_none());
+        let heard = writes.answered(LineId::Lasting, failed(), NOW);
+        assert_eq!(told(heard), []);
+        let later = NOW + RETRY;
+        assert_eq!(writes.retry_at(), Some(later));
+        writes.take_submission(later).expect("the deletion again");
+        let heard = writes.answered(LineId::Lasting, answer(Ok(())), later);
+        assert_eq!(told(heard), [(1, true), (2, true)]);
+        assert!(writes.is_idle());
+        writes.add(write(3), None);
+        let third = writes.take_submission(later).expect("the third");
+        assert_eq!(third.line, LineId::Telling);
     }
 }
