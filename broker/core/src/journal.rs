@@ -39,6 +39,8 @@ pub(crate) struct Waiters {
     pub(crate) joints: Vec<(ShardId, u32)>,
     /// …and the records that those put: if they are not kept, that is for the other shards to say.
     pub(crate) foreign: Vec<Key>,
+    /// Records of an extension that change with what it publishes, and not alone.
+    pub(crate) of_publisher: Vec<Key>,
     /// Shared messages of other shards, needed no more when it is kept.
     pub(crate) forgotten: Vec<MessageId>,
     /// QoS 2 publications received.
@@ -138,6 +140,11 @@ impl Part {
             .retain(|change| !(matches!(change, Change::Put(..)) && keys.contains(change.key())));
     }
 
+    /// Does not change what is under these keys after all.
+    pub(crate) fn leave_as_is(&mut self, keys: &[Key]) {
+        self.changes.retain(|change| !keys.contains(change.key()));
+    }
+
     /// The keys that it puts something under.
     pub(crate) fn puts(&self) -> impl Iterator<Item = &Key> {
         self.changes.iter().filter_map(|change| match change {
@@ -158,6 +165,7 @@ impl Waiters {
             && self.gates.is_empty()
             && self.joints.is_empty()
             && self.foreign.is_empty()
+            && self.of_publisher.is_empty()
             && self.forgotten.is_empty()
             && self.received.is_empty()
             && self.receipts.is_empty()
@@ -172,6 +180,7 @@ impl Waiters {
         self.gates.append(&mut other.gates);
         self.joints.append(&mut other.joints);
         self.foreign.append(&mut other.foreign);
+        self.of_publisher.append(&mut other.of_publisher);
         self.forgotten.append(&mut other.forgotten);
         self.received.append(&mut other.received);
         self.receipts.append(&mut other.receipts);
@@ -308,6 +317,9 @@ impl Journal {
         }
         for change in part.changes {
             self.push(change);
+        }
+        for key in &part.waiters.of_publisher {
+            self.bind(key.clone());
         }
         self.waiters().append(part.waiters);
     }
@@ -479,5 +491,43 @@ impl Journal {
         refusing.attempts = (first..first + parts.len() as u64).collect();
         self.sealed.extend(parts);
         false
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::record::SessionId;
+
+    #[test]
+    fn what_changes_with_a_publication_is_not_deleted_before_it_while_the_store_refuses() {
+        let session = |number| {
+            let client_id = Arc::from("client");
+            let record = crate::SessionRecord {
+                client_id,
+                expiry_interval_seconds: 1,
+                disconnected_at: None,
+            };
+            Change::Put(Key::Session(SessionId(number)), Value::Session(record))
+        };
+        let own = Key::Extension(16, Arc::from([1].as_slice()));
+        let alone = Key::Extension(16, Arc::from([2].as_slice()));
+        let mut journal = Journal::default();
+        journal.push(session(1));
+        let submission = journal.submit().expect("a session");
+        journal.answered(1);
+        journal.begin_refusing(1, &submission.changes);
+        journal.delete(alone.clone());
+        let mut part = Part::default();
+        part.push(session(2));
+        part.push(Change::Delete(own.clone()));
+        part.waiters.of_publisher.push(own.clone());
+        journal.append(part);
+        assert!(!journal.retry());
+        let deletions = journal.submit().expect("what stands alone");
+        let keys: Vec<_> = deletions.changes.iter().map(Change::key).collect();
+        assert_eq!(keys, [&alone]);
+        let puts = journal.submit().expect("what belongs together");
+        assert!(puts.changes.iter().any(|change| change.key() == &own));
     }
 }

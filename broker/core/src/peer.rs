@@ -148,6 +148,8 @@ pub(crate) enum PeerMessage {
     Publish {
         message: Arc<Message>,
         source: Option<Publisher>,
+        /// Its publisher is told if it cannot be kept.
+        revocable: bool,
         /// Answered by `Kept` whatever becomes of it.
         receipt: Option<Receipt>,
         /// The sender commits what the receiver keeps of it.
@@ -218,6 +220,8 @@ pub(crate) enum PeerMessage {
         member: SessionKey,
         message: Arc<Message>,
         source: Option<Publisher>,
+        /// Its publisher is told if it cannot be kept.
+        revocable: bool,
         receipt: Option<Receipt>,
         moved: Vec<Moved>,
     },

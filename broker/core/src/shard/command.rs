@@ -339,6 +339,7 @@ impl Shard {
         let mut publication = Publication::new(parts);
         publication.publisher = asker.session.map(|session| session.index);
         publication.source = source;
+        publication.revocable = source.is_some();
         if asker.answer.is_none() && asker.noted.is_none() {
             publication.receipt = asker.receipt;
             return self.publish(&mut publication, now);

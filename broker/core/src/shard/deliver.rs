@@ -208,7 +208,7 @@ impl Shard {
     /// the store refuses. What nobody could be told of is kept all the same, and stored later.
     fn may_keep(&mut self, session: u32, publication: &mut Publication<'_>) -> bool {
         let refuses = self.journal.is_refusing()
-            && publication.source.is_some()
+            && publication.revocable
             && self.sessions[session as usize].keeps().is_some();
         if refuses {
             publication.refused = Some(NotKept::StoreRefuses);

@@ -68,6 +68,13 @@ pub(super) struct Publishing {
     changes: Changes,
 }
 
+impl Publishing {
+    /// Whether nobody has it, and nothing of it is stored, if it is refused.
+    pub(super) fn is_taken_back(&self) -> bool {
+        self.message.is_some()
+    }
+}
+
 impl Shard {
     /// What has gathered for an extension since the last call.
     pub fn take_extension_batch(&mut self, extension: ExtensionId) -> Option<ExtensionBatch> {
@@ -218,9 +225,15 @@ impl Shard {
         }
         let table = self.extensions[usize::from(extension.0)].table;
         let message = Arc::new(Message::new(parts));
+        let mut publication = Publication::of_message(&message);
+        let is_kept = publication.parts.qos != QoS::AtMostOnce;
+        if is_kept && self.journal.is_refusing() && self.would_be_kept(&publication) {
+            let refusal = NotKept::StoreRefuses.refusal();
+            return self.tell_extension(extension, told(Some(refusal)));
+        }
         publishing.message = Some(Arc::clone(&message));
         let promise = self.promise(Then::Published(Box::new(publishing)));
-        let mut publication = Publication::of_message(&message);
+        publication.revocable = true;
         publication.pass = Pass::Keepers;
         publication.own_changes = changes
             .into_iter()

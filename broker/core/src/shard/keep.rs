@@ -73,7 +73,7 @@ impl Shard {
             session: self.session_key(session),
             position: delivery.position,
             packet_identifier,
-            revocable: publication.source.is_some(),
+            revocable: publication.revocable,
         };
         self.journal.waiters().deliveries.push(kept);
         publication.kept = true;
@@ -300,6 +300,7 @@ impl Shard {
             gates,
             joints,
             foreign: _,
+            of_publisher: _,
             forgotten,
             received,
             receipts,
@@ -491,9 +492,11 @@ impl Shard {
         for waiting in revocable {
             self.revoke_waiting(waiting, now);
         }
-        // Other shards take theirs back, which must not be undone.
-        for key in std::mem::take(&mut waiters.foreign) {
-            self.journal.abandon(&key);
+        // Other shards take theirs back, and an extension publishes again, which must not be undone.
+        let foreign = std::mem::take(&mut waiters.foreign);
+        let of_publisher = std::mem::take(&mut waiters.of_publisher);
+        for key in foreign.iter().chain(&of_publisher) {
+            self.journal.abandon(key);
         }
         let (told, others) = std::mem::take(&mut waiters.receipts)
             .into_iter()
@@ -533,16 +536,15 @@ impl Shard {
                 .connection(connection)
                 .and_then(|connection| connection.owed_at(sequence))
                 .is_none_or(|owed| owed.kind != AcknowledgementKind::PubComp),
-            Receipt::Promise(id) => self.promises.get(id as usize).is_some_and(|promise| {
-                matches!(
-                    promise.then,
-                    Then::Answer {
-                        revocable: true,
-                        ..
-                    } | Then::Commit(_)
-                        | Then::Tell(_)
-                )
-            }),
+            Receipt::Promise(id) => {
+                let promise = self.promises.get(id as usize);
+                promise.is_some_and(|promise| match &promise.then {
+                    Then::Answer { revocable, .. } => *revocable,
+                    Then::Commit(_) | Then::Tell(_) => true,
+                    Then::Published(publishing) => publishing.is_taken_back(),
+                    Then::ForgetWill(_) => false,
+                })
+            }
         }
     }
 

@@ -85,7 +85,7 @@ impl Shard {
         durable: bool,
     ) {
         let message = publication.message();
-        let source = publication.source;
+        let (source, revocable) = (publication.source, publication.revocable);
         let is_kept = durable && publication.parts.qos != QoS::AtMostOnce;
         let receipt = publication.receipt.filter(|_| is_kept);
         publication.receipts += u16::from(receipt.is_some());
@@ -95,6 +95,7 @@ impl Shard {
         let publish = PeerMessage::Publish {
             message,
             source,
+            revocable,
             receipt,
             joint: publication.joint && receipt.is_some(),
             shared,
@@ -187,12 +188,14 @@ impl Shard {
             PeerMessage::Publish {
                 message,
                 source,
+                revocable,
                 receipt,
                 joint,
                 shared,
             } => {
                 let mut publication = Publication::of_message(&message);
                 publication.source = source;
+                publication.revocable = revocable;
                 publication.from_peer = true;
                 if let Some(shared) = shared {
                     publication.move_reference(shared);
@@ -310,16 +313,19 @@ impl Shard {
                 member,
                 message,
                 source,
+                revocable,
                 receipt,
                 moved,
             } => {
                 let assigned = Assigned {
                     group,
                     message,
+                    source,
+                    revocable,
                     receipt,
                     moved,
                 };
-                self.on_assigned(from, assigned, member, source, now);
+                self.on_assigned(from, assigned, member, now);
             }
             PeerMessage::Settled { group, member } => {
                 if let Some(id) = self.groups.find(&group)
@@ -341,6 +347,8 @@ impl Shard {
                 let returned = Assigned {
                     group,
                     message,
+                    source: None,
+                    revocable: false,
                     receipt,
                     moved,
                 };
@@ -400,7 +408,7 @@ impl Shard {
                 let answer = self.promise(Then::Answer {
                     to: from,
                     receipt,
-                    revocable: publication.source.is_some(),
+                    revocable: publication.revocable,
                 });
                 publication.receipt = Some(answer);
                 if !is_expired {
@@ -422,14 +430,7 @@ impl Shard {
     }
 
     /// The home of a group chose a session of this shard.
-    fn on_assigned(
-        &mut self,
-        home: ShardId,
-        assigned: Assigned,
-        member: SessionKey,
-        source: Option<Publisher>,
-        now: Time,
-    ) {
+    fn on_assigned(&mut self, home: ShardId, assigned: Assigned, member: SessionKey, now: Time) {
         let id = self.groups.find(&assigned.group);
         let terms = id
             .and_then(|id| self.groups.group(id))
@@ -443,6 +444,8 @@ impl Shard {
             let Assigned {
                 group,
                 message,
+                source: _,
+                revocable: _,
                 receipt,
                 moved,
             } = assigned;
@@ -458,10 +461,10 @@ impl Shard {
             self.promise(Then::Answer {
                 to: home,
                 receipt,
-                revocable: source.is_some(),
+                revocable: assigned.revocable,
             })
         });
-        let mut publication = assigned.publication(source, answer);
+        let mut publication = assigned.publication(answer);
         if self.drop_if_expired(&assigned.message, now) {
             self.settle_at_home(id, member);
         } else {
@@ -472,7 +475,7 @@ impl Shard {
 
     /// A member of another shard cannot complete a message of a group of this shard.
     fn on_returned(&mut self, returned: Assigned, now: Time) {
-        let mut publication = returned.publication(None, returned.receipt);
+        let mut publication = returned.publication(returned.receipt);
         if let Some(id) = self.groups.find(&returned.group)
             && !self.drop_if_expired(&returned.message, now)
         {
@@ -517,14 +520,18 @@ impl Shard {
 struct Assigned {
     group: Arc<str>,
     message: Arc<Message>,
+    source: Option<Publisher>,
+    /// As in [`PeerMessage::Assign`].
+    revocable: bool,
     receipt: Option<Receipt>,
     moved: Vec<Moved>,
 }
 
 impl Assigned {
-    fn publication(&self, source: Option<Publisher>, receipt: Option<Receipt>) -> Publication<'_> {
+    fn publication(&self, receipt: Option<Receipt>) -> Publication<'_> {
         let mut publication = Publication::of_message(&self.message);
-        publication.source = source;
+        publication.source = self.source;
+        publication.revocable = self.revocable;
         publication.receipt = receipt;
         for moved in &self.moved {
             if let Some(reference) = moved.reference {

@@ -119,16 +119,25 @@ impl Shard {
             ),
             Then::Commit(joint) => {
                 let Joint { mut part, receipt } = *joint;
+                let later = self.journal.release(part.puts());
                 // Its publisher will send it again: nobody is to have it, and its identifier is to
                 // be forgotten, whether or not the connection is there that could be told.
-                let taken_back = (refused == Some(NotKept::StoreRefuses)).then(|| {
-                    part.leave_out(&part.waiters.foreign.clone());
-                    std::mem::take(&mut part.waiters)
+                let is_taken_back = match &refused {
+                    None => false,
+                    Some(NotKept::StoreRefuses) => true,
+                    Some(NotKept::SessionFull | NotKept::Refused(_)) => {
+                        self.is_of_extension(receipt)
+                    }
+                };
+                let taken_back = is_taken_back.then(|| {
+                    let waiters = std::mem::take(&mut part.waiters);
+                    part.leave_out(&waiters.foreign);
+                    part.leave_as_is(&waiters.of_publisher);
+                    waiters
                 });
                 if refused.is_none() {
                     part.waiters.receipts.push(receipt);
                 }
-                let later = self.journal.release(part.puts());
                 self.journal.append(part);
                 self.journal.catch_up(later);
                 if let Some(waiters) = taken_back {
@@ -154,6 +163,15 @@ impl Shard {
         }
     }
 
+    /// Whether it is an extension that waits, and publishes again what is refused.
+    fn is_of_extension(&self, receipt: Receipt) -> bool {
+        let Receipt::Promise(id) = receipt else {
+            return false;
+        };
+        let promise = self.promises.get(id as usize);
+        promise.is_some_and(|promise| matches!(promise.then, Then::Published(_)))
+    }
+
     /// Publishes what other shards may keep, too: they hand over what they would have committed,
     /// and this shard commits all of it, together with the identifier if it was received from a
     /// session that outlives its connection.
@@ -176,6 +194,8 @@ impl Shard {
         let own_changes = std::mem::take(&mut publication.own_changes);
         let is_kept = publication.is_kept() || published.receipts > 0 || !own_changes.is_empty();
         for change in own_changes {
+            let key = change.key().clone();
+            self.journal.waiters().of_publisher.push(key);
             self.journal.push(change);
         }
         if is_kept

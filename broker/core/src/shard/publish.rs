@@ -48,6 +48,8 @@ pub(super) struct Publication<'a> {
     pub(super) publisher: Option<u32>,
     /// The connection to hold back if a subscriber falls behind.
     pub(super) source: Option<Publisher>,
+    /// Its publisher is told if it cannot be kept, and may publish it again.
+    pub(super) revocable: bool,
     /// It came from another shard, which has told the others itself.
     pub(super) from_peer: bool,
     /// To how many subscribers it goes.
@@ -83,6 +85,7 @@ impl<'a> Publication<'a> {
             message: None,
             publisher: None,
             source: None,
+            revocable: false,
             from_peer: false,
             fan_out: 0,
             receipt: None,
@@ -268,6 +271,7 @@ impl Shard {
             shard: self.id,
             connection: key,
         });
+        publication.revocable = true;
         match delivery {
             PublishDelivery::AtMostOnce => {
                 self.publish(&mut publication, now);
@@ -420,7 +424,7 @@ impl Shard {
     }
 
     /// Whether somebody would promise to keep it.
-    fn would_be_kept(&mut self, publication: &Publication<'_>) -> bool {
+    pub(super) fn would_be_kept(&mut self, publication: &Publication<'_>) -> bool {
         publication.parts.retain
             || self.look_at_route(publication.parts.topic, |route| {
                 route.iter().any(|(_, terms)| terms.is_durable())

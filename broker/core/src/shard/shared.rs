@@ -327,7 +327,7 @@ impl Shard {
         } else {
             let group = Arc::clone(&group.name);
             let message = publication.message();
-            let source = publication.source;
+            let (source, revocable) = (publication.source, publication.revocable);
             let receipt = publication.receipt;
             publication.receipts += u16::from(receipt.is_some());
             let moved = std::mem::take(&mut publication.moved);
@@ -338,6 +338,7 @@ impl Shard {
                 member: member.session,
                 message,
                 source,
+                revocable,
                 receipt,
                 moved,
             };
@@ -368,7 +369,7 @@ impl Shard {
             self.drop_carried_reference(publication);
             return self.counters.drop_message(DropReason::QueueFull);
         }
-        if keeps && self.journal.is_refusing() && publication.source.is_some() {
+        if keeps && self.journal.is_refusing() && publication.revocable {
             publication.refused = Some(NotKept::StoreRefuses);
             return self.counters.drop_message(DropReason::StoreRefuses);
         }
@@ -381,7 +382,7 @@ impl Shard {
             let kept = KeptWaiting {
                 group: id,
                 position,
-                revocable: publication.source.is_some(),
+                revocable: publication.revocable,
             };
             self.journal.waiters().waiting.push(kept);
             publication.kept = true;

@@ -38,6 +38,8 @@ pub(super) struct Broker {
     pub(super) slow_loads: bool,
     unanswered_loads: VecDeque<(usize, LoadId, Vec<Key>)>,
     extension: Option<Box<dyn Extension>>,
+    /// What it was told.
+    pub(super) told: Vec<nexum_extension_api::Input>,
 }
 
 /// How the store fares.
@@ -125,6 +127,7 @@ impl Broker {
             store: Store::Quick,
             unanswered: VecDeque::new(),
             extension,
+            told: Vec::new(),
             slow_loads: false,
             unanswered_loads: VecDeque::new(),
         }
@@ -304,6 +307,13 @@ impl Broker {
         self.settle();
     }
 
+    /// What the extension wants of a shard.
+    pub(super) fn wish(&mut self, shard: usize, outputs: Vec<Wish>) {
+        let extension = ExtensionId(0);
+        self.shards[shard].handle(Input::Extension { extension, outputs }, self.now);
+        self.settle();
+    }
+
     pub(super) fn wait(&mut self, duration: Duration) {
         let until = self.now + duration;
         loop {
@@ -367,6 +377,7 @@ impl Broker {
         let Some(mut extension) = self.extension.take() else {
             return;
         };
+        self.told.extend(inputs.iter().cloned());
         let mut inputs = VecDeque::from(inputs);
         while let Some(input) = inputs.pop_front() {
             extension.handle(input, self.now);

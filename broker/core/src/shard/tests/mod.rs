@@ -10,6 +10,7 @@ mod bounds;
 mod broker;
 mod durable;
 mod extensions;
+mod extensions_kept;
 mod keep_alive;
 mod kept;
 mod packet_size;

@@ -1,0 +1,116 @@
+//! What extensions promise together with the store.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use nexum_extension_api as api;
+use nexum_types::{Message, MessageParts, Time};
+
+use super::broker::Store;
+use super::*;
+use crate::{Change, Key, Limits, Value};
+
+/// It says what the test says.
+struct Quiet;
+
+impl api::Extension for Quiet {
+    fn name(&self) -> &'static str {
+        "quiet"
+    }
+
+    fn claims(&self) -> &'static [api::Claim] {
+        &[api::Claim {
+            word: "$echo",
+            aliases: &[],
+            delays: false,
+        }]
+    }
+
+    fn restore(&mut self, _: &[u8], _: &[u8], _: Time) -> Result<(), api::Unreadable> {
+        Ok(())
+    }
+
+    fn handle(&mut self, _: api::Input, _: Time) {}
+
+    fn poll_output(&mut self) -> Option<api::Output> {
+        None
+    }
+
+    fn poll_timeout(&self) -> Option<Time> {
+        None
+    }
+
+    fn handle_timeout(&mut self, _: Time) {}
+}
+
+fn quiet(shards: u16) -> Broker {
+    Broker::extended(shards, Limits::default(), Some(Box::new(Quiet)))
+}
+
+/// A session of which only its subscription to `t/#` is there.
+fn absent(broker: &mut Broker, client_id: &str) {
+    let client = broker.admit(connect_to_stay(client_id));
+    broker.send(client, subscribe(&[request("t/#", QoS::ExactlyOnce)]));
+    broker.lose(client);
+}
+
+fn own_record() -> Key {
+    Key::Extension(16, Arc::from([1].as_slice()))
+}
+
+fn has(broker: &Broker, key: &Key) -> bool {
+    broker.records.keys().any(|it| it == key)
+}
+
+/// What an extension publishes, and forgets with that.
+fn own_publication() -> api::Output {
+    let message = Message::new(MessageParts {
+        topic: topic("t/x"),
+        payload: b"later",
+        qos: QoS::AtLeastOnce,
+        retain: false,
+        expires_at: None,
+        published_at: Time::ZERO,
+        properties: &[],
+    });
+    api::Output::Publish(api::Publish {
+        publication: api::PublicationId(1),
+        topic: Box::from("t/x"),
+        message: Arc::new(message),
+        changes: [api::Change::Delete([1].as_slice().into())].into(),
+    })
+}
+
+fn refusals(broker: &mut Broker) -> Vec<bool> {
+    let told = std::mem::take(&mut broker.told).into_iter();
+    told.filter_map(|input| match input {
+        api::Input::Published { refused, .. } => Some(refused.is_some()),
+        _ => None,
+    })
+    .collect()
+}
+
+#[test]
+fn what_an_extension_publishes_is_its_own_still_if_the_store_refuses_it() {
+    // The name lies on another shard or on the same.
+    for (shards, subscriber) in [(1, "a"), (3, "a"), (3, "b"), (3, "c"), (3, "d")] {
+        let mut broker = quiet(shards);
+        absent(&mut broker, subscriber);
+        let record = Change::Put(own_record(), Value::Extension(Arc::from([7].as_slice())));
+        broker.records.apply(&[record]);
+        broker.store = Store::Full;
+        // The first finds out that the store takes nothing, the second knows it.
+        for _ in 0..2 {
+            broker.wish(0, vec![own_publication()]);
+            assert_eq!(refusals(&mut broker), [true], "{shards} {subscriber}");
+        }
+        broker.store = Store::Quick;
+        broker.wait(Duration::from_secs(2));
+        assert!(has(&broker, &own_record()), "{shards} {subscriber}");
+        broker.wish(0, vec![own_publication()]);
+        assert_eq!(refusals(&mut broker), [false]);
+        assert!(!has(&broker, &own_record()));
+        let client = broker.connect(connect_to_stay(subscriber));
+        assert_eq!(broker.take_payloads(client), [b"later"], "and once");
+    }
+}
