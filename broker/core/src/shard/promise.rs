@@ -124,10 +124,8 @@ impl Shard {
                 // be forgotten, whether or not the connection is there that could be told.
                 let is_taken_back = match &refused {
                     None => false,
-                    Some(NotKept::StoreRefuses) => true,
-                    Some(NotKept::SessionFull | NotKept::Refused(_)) => {
-                        self.is_of_extension(receipt)
-                    }
+                    Some(NotKept::StoreRefuses | NotKept::Refused(_)) => true,
+                    Some(NotKept::SessionFull) => self.is_of_extension(receipt),
                 };
                 let taken_back = is_taken_back.then(|| {
                     let waiters = std::mem::take(&mut part.waiters);

@@ -324,7 +324,8 @@ impl Shard {
 
     /// QoS 2: if anybody keeps the message and the session outlives its connection, the identifier
     /// is kept in the same submission. A repetition that is taken for another message would come
-    /// twice, a message that is taken for a repetition not at all.
+    /// twice, a message that is taken for a repetition not at all. What an extension captures has no
+    /// part in that submission, which waits until the extension has it: it may come to have it twice.
     fn publish_once(
         &mut self,
         publication: &mut Publication<'_>,
@@ -431,16 +432,23 @@ impl Shard {
             })
     }
 
-    /// Whether another shard may have to keep it, too.
+    /// Whether another shard may have to keep it, too, or an extension that captures it.
     fn is_kept_elsewhere(&mut self, publication: &Publication<'_>) -> bool {
         let topic = publication.parts.topic;
-        self.shards > 1
-            && (publication.parts.retain && self.home_of(topic.as_str()) != self.id
-                || self.look_at_route(topic, |route| {
-                    route.iter().any(|(subscriber, terms)| {
-                        terms.is_durable() && !matches!(subscriber, Subscriber::Session(_))
-                    })
-                }))
+        let has_peers = self.shards > 1;
+        if !has_peers && self.captures.is_empty() {
+            return false;
+        }
+        publication.parts.retain && self.home_of(topic.as_str()) != self.id
+            || self.look_at_route(topic, |route| {
+                route.iter().any(|(subscriber, terms)| match subscriber {
+                    Subscriber::Capture(_) => true,
+                    Subscriber::Session(_) => false,
+                    Subscriber::Peer(_) | Subscriber::Group(_) | Subscriber::Pending(_) => {
+                        has_peers && terms.is_durable()
+                    }
+                })
+            })
     }
 
     /// Whether several may have to keep it, of whom some are on other shards: its record is theirs

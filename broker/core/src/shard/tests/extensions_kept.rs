@@ -3,6 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use nexum_codec::AcknowledgementKind;
 use nexum_extension_api as api;
 use nexum_types::{Message, MessageParts, Time};
 
@@ -90,6 +91,16 @@ fn refusals(broker: &mut Broker) -> Vec<bool> {
     .collect()
 }
 
+/// The receipts of what was captured.
+fn captured(broker: &mut Broker) -> Vec<api::ReceiptId> {
+    let told = std::mem::take(&mut broker.told).into_iter();
+    told.filter_map(|input| match input {
+        api::Input::Captured(captured) => captured.receipt,
+        _ => None,
+    })
+    .collect()
+}
+
 #[test]
 fn what_an_extension_publishes_is_its_own_still_if_the_store_refuses_it() {
     // The name lies on another shard or on the same.
@@ -112,5 +123,53 @@ fn what_an_extension_publishes_is_its_own_still_if_the_store_refuses_it() {
         assert!(!has(&broker, &own_record()));
         let client = broker.connect(connect_to_stay(subscriber));
         assert_eq!(broker.take_payloads(client), [b"later"], "and once");
+    }
+}
+
+#[test]
+fn an_identifier_is_stored_when_what_came_under_it_is_captured() {
+    for shards in [1, 3] {
+        let mut broker = quiet(shards);
+        let capture = api::Output::Capture {
+            capture: api::CaptureId(1),
+            filter: Box::from("t/#"),
+        };
+        for shard in 0..usize::from(shards) {
+            broker.wish(shard, vec![capture.clone()]);
+        }
+        let publisher = broker.admit(connect_to_stay("publisher"));
+        let shard = broker.shard_of(publisher);
+        let mut packet = Publish {
+            delivery: PublishDelivery::ExactlyOnce(id(3)),
+            ..publish("t/x", b"once", None)
+        };
+        broker.send(publisher, Packet::Publish(packet));
+        let is_received = |key: &Key| matches!(key, Key::Received(..));
+        assert!(!broker.records.keys().any(is_received));
+        let [receipt] = captured(&mut broker)[..] else {
+            panic!("it is captured")
+        };
+        // It is refused, and nobody is there to be told: a repetition is no repetition.
+        broker.lose(publisher);
+        let refusal = api::Refusal::new(api::ErrorCode::QuotaExceeded, "full");
+        let result = Err(refusal);
+        broker.wish(shard, vec![api::Output::Commit { receipt, result }]);
+        assert!(!broker.records.keys().any(is_received));
+        let publisher = broker.admit(connect_to_stay("publisher"));
+        packet.dup = true;
+        broker.send(publisher, Packet::Publish(packet));
+        let [receipt] = captured(&mut broker)[..] else {
+            panic!("it is captured again")
+        };
+        assert_eq!(broker.take(publisher), []);
+        let result = Ok(());
+        broker.wish(shard, vec![api::Output::Commit { receipt, result }]);
+        assert!(broker.records.keys().any(is_received));
+        let kind = AcknowledgementKind::PubRec;
+        let reason = ReasonCode::NoMatchingSubscribers;
+        let told = broker.take(publisher);
+        let success = Received::Acknowledgement(kind, id(3), ReasonCode::Success);
+        let nobody = Received::Acknowledgement(kind, id(3), reason);
+        assert!(told == [success] || told == [nobody], "{told:?}");
     }
 }
