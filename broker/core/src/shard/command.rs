@@ -21,7 +21,7 @@ use crate::address::{ExtensionId, PublishAddress, Root, Served, canonical};
 use crate::connection::Holds;
 use crate::key::{ConnectionKey, SessionKey};
 use crate::peer::{NotKept, Publisher, Receipt};
-use crate::record::{Change, Key, Value};
+use crate::record::{Change, Key, SessionId, Value};
 use crate::session::Received;
 
 /// While so much of one shard waits for an extension, who publishes to it has to wait, too.
@@ -62,7 +62,7 @@ pub(super) struct Asker {
     /// What its id is called, if it goes to a plain topic with one.
     pub(super) noted: Option<u64>,
     /// The identifier of QoS 2 that it came under, in a session that outlives its connection.
-    pub(super) received: Option<PacketIdentifier>,
+    pub(super) received: Option<(SessionId, PacketIdentifier)>,
 }
 
 /// Where a reply goes.
@@ -142,7 +142,7 @@ impl Shard {
             PublishDelivery::ExactlyOnce(id) => {
                 let state = &mut self.sessions[session as usize];
                 state.received.insert(id, Received::Here);
-                asker.received = state.keeps().map(|_| id);
+                asker.received = state.keeps().map(|session| (session, id));
                 Some((nexum_codec::AcknowledgementKind::PubRec, id))
             }
         };
@@ -421,9 +421,8 @@ impl Shard {
     /// The record of the identifier that a publication came under: a repetition of one that was
     /// pushed must not be pushed again.
     fn companion_of(&mut self, asker: &Asker) -> Option<Change> {
-        let (packet, key) = (asker.received?, asker.session?);
+        let ((id, packet), key) = (asker.received?, asker.session?);
         let session = self.session_by_key(key)?;
-        let id = session.keeps()?;
         *session.received.get_mut(packet)? = Received::Waiting;
         Some(Change::Put(Key::Received(id, packet), Value::Received))
     }

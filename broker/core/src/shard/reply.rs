@@ -18,6 +18,7 @@ use crate::connection::Holds;
 use crate::key::SessionKey;
 use crate::output::Event;
 use crate::peer::{NotKept, Receipt};
+use crate::record::Key;
 
 impl Shard {
     /// An extension has dealt with so much.
@@ -77,8 +78,15 @@ impl Shard {
             noted,
             received,
         } = asker;
-        if let (Some(session), Some(packet)) = (session, received) {
-            self.on_received_fulfilled(session, packet, result.as_ref().err(), now);
+        if let (Some(session), Some((id, packet))) = (session, received) {
+            match &result {
+                Ok(_) if self.session_by_key(session).is_some() => {
+                    self.on_received_kept(session, packet, now);
+                }
+                // It came to be stored when the session had ended.
+                Ok(_) => self.journal.delete(Key::Received(id, packet)),
+                Err(refusal) => self.on_received_refused(session, packet, refusal, now),
+            }
         }
         if let (Some(noted), Err(_)) = (noted, &result) {
             self.recent_ids.forget(noted);
@@ -133,17 +141,14 @@ impl Shard {
         }
     }
 
-    /// A QoS 2 publication is stored together with its identifier, or is not.
-    fn on_received_fulfilled(
+    /// A QoS 2 publication is not stored, nor is its identifier.
+    fn on_received_refused(
         &mut self,
         key: SessionKey,
         packet: PacketIdentifier,
-        refusal: Option<&Refusal>,
+        refusal: &Refusal,
         now: Time,
     ) {
-        let Some(refusal) = refusal else {
-            return self.on_received_kept(key, packet, now);
-        };
         let Some(session) = self.session_by_key(key) else {
             return;
         };

@@ -173,3 +173,39 @@ fn an_identifier_is_stored_when_what_came_under_it_is_captured() {
         assert!(told == [success] || told == [nobody], "{told:?}");
     }
 }
+
+#[test]
+fn an_identifier_that_is_stored_after_its_session_has_ended_is_deleted() {
+    let mut broker = quiet(1);
+    let publisher = broker.admit(connect_to_stay("publisher"));
+    let packet = Publish {
+        delivery: PublishDelivery::ExactlyOnce(id(3)),
+        ..publish("$echo/hall", b"once", None)
+    };
+    broker.send(publisher, Packet::Publish(packet));
+    let commands: Vec<_> = std::mem::take(&mut broker.told)
+        .into_iter()
+        .filter_map(|input| match input {
+            api::Input::Command(command) => Some(command.id),
+            _ => None,
+        })
+        .collect();
+    // The session ends, and only then comes what the extension stores.
+    let received: Vec<_> = broker
+        .records
+        .keys()
+        .filter(|key| matches!(key, Key::Received(..)))
+        .cloned()
+        .collect();
+    broker.admit(connect("publisher"));
+    let late: Vec<_> = received
+        .into_iter()
+        .map(|key| Change::Put(key, Value::Received))
+        .collect();
+    assert_eq!((commands.len(), late.len()), (1, 1));
+    broker.records.apply(&late);
+    let result = Ok(api::Reply::default());
+    let command = commands[0];
+    broker.wish(0, vec![api::Output::Reply { command, result }]);
+    assert_eq!(broker.records.keys().count(), 0);
+}
