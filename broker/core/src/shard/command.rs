@@ -424,7 +424,10 @@ impl Shard {
         let ((id, packet), key) = (asker.received?, asker.session?);
         let session = self.session_by_key(key)?;
         *session.received.get_mut(packet)? = Received::Waiting;
-        Some(Change::Put(Key::Received(id, packet), Value::Received))
+        let key = Key::Received(id, packet);
+        // One that was deleted and is there still would be deleted later, and this one with it.
+        self.journal.abandon(&key);
+        Some(Change::Put(key, Value::Received))
     }
 
     fn send(

@@ -271,6 +271,13 @@ impl Shard {
                 let is_first = self
                     .journal
                     .begin_refusing(stored.sequence, &submitted.changes);
+                for change in &*submitted.changes {
+                    if let Change::Delete(key) = change
+                        && self.is_received_anew(key)
+                    {
+                        self.journal.abandon(key);
+                    }
+                }
                 if is_first {
                     self.wheel.arm(now + RETRY, Timer::Store);
                 }
@@ -280,6 +287,21 @@ impl Shard {
                 }
                 self.on_refused(submitted.waiters, &refusal, now);
             }
+        }
+    }
+
+    /// Whether this is an identifier that was deleted and has come again meanwhile, so that an
+    /// extension may have it stored with what came under it.
+    fn is_received_anew(&mut self, key: &Key) -> bool {
+        let Key::Received(id, packet) = key else {
+            return false;
+        };
+        let Some(index) = self.session_ids.get(id).copied() else {
+            return false;
+        };
+        match self.sessions[index as usize].received.get_mut(*packet) {
+            None | Some(Received::Here) => false,
+            Some(Received::Waiting | Received::AskedAgain(_) | Received::Stored) => true,
         }
     }
 

@@ -209,3 +209,32 @@ fn an_identifier_that_is_stored_after_its_session_has_ended_is_deleted() {
     broker.wish(0, vec![api::Output::Reply { command, result }]);
     assert_eq!(broker.records.keys().count(), 0);
 }
+
+#[test]
+fn an_identifier_that_comes_again_is_not_deleted_for_its_earlier_use() {
+    let mut broker = quiet(1);
+    let publisher = broker.admit(connect_to_stay("publisher"));
+    let once = Publish {
+        delivery: PublishDelivery::ExactlyOnce(id(3)),
+        ..publish("$echo/hall", b"once", None)
+    };
+    let push = |broker: &mut Broker, result: Result<api::Reply, api::Refusal>| {
+        broker.send(publisher, Packet::Publish(once));
+        for input in std::mem::take(&mut broker.told) {
+            if let api::Input::Command(api::Command { id: command, .. }) = input {
+                let result = result.clone();
+                broker.wish(0, vec![api::Output::Reply { command, result }]);
+            }
+        }
+    };
+    // What is refused is deleted, which the store does not take…
+    broker.store = Store::Full;
+    let refusal = api::Refusal::new(api::ErrorCode::QuotaExceeded, "full");
+    push(&mut broker, Err(refusal));
+    // …before what comes under the same identifier is stored.
+    push(&mut broker, Ok(api::Reply::default()));
+    broker.store = Store::Quick;
+    broker.wait(Duration::from_secs(2));
+    let received = |key: &Key| matches!(key, Key::Received(..));
+    assert!(broker.records.keys().any(received));
+}
