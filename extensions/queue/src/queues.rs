@@ -171,16 +171,35 @@ impl Queues {
     /// A number that was never given before, for a queue or a message.
     ///
     /// It is below the mark, or the record it is for goes away only after the mark was raised:
-    /// both are written in this order. So after a restart, numbers go on behind all that were used.
+    /// both are written in this order, if need be [after a restart](Queues::mark_restored). So numbers
+    /// go on behind all that were used.
     pub(crate) fn next_sequence(&mut self) -> u64 {
         let sequence = self.next_sequence;
         self.next_sequence = sequence.saturating_add(1);
         if sequence >= self.mark {
-            self.mark = sequence.saturating_add(BLOCK);
-            let mark = Change::Put(Key::Mark.encode(), encode_mark(self.mark));
-            self.note([mark].into());
+            self.raise_mark(sequence);
         }
         sequence
+    }
+
+    fn raise_mark(&mut self, above: u64) {
+        self.mark = above.saturating_add(BLOCK);
+        let mark = Change::Put(Key::Mark.encode(), encode_mark(self.mark));
+        self.note([mark].into());
+    }
+
+    /// The mark that is stored.
+    pub(crate) fn restore_mark(&mut self, mark: u64) {
+        self.mark = mark;
+        self.raise_sequence(mark);
+    }
+
+    /// What was stored before the mark that its number needed may go away in this life: the mark comes
+    /// first.
+    pub(crate) fn mark_restored(&mut self) {
+        if self.next_sequence > self.mark.max(1) {
+            self.raise_mark(self.next_sequence);
+        }
     }
 
     /// Numbers from here on were not used.

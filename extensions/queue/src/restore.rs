@@ -15,7 +15,7 @@ impl Queues {
     pub(crate) fn restore_record(&mut self, key: &[u8], value: &[u8]) -> Result<(), Unreadable> {
         let key = Key::decode(key)?;
         match key {
-            Key::Mark => self.raise_sequence(decode_mark(value)?),
+            Key::Mark => self.restore_mark(decode_mark(value)?),
             Key::Queue(id) => {
                 self.raise_sequence(id.saturating_add(1));
                 self.restore_queue(id, &QueueRecord::decode(value)?)?;
@@ -150,6 +150,7 @@ impl Queues {
         self.random = seed ^ now.as_micros().rotate_left(32);
         self.first_delivery = self.random();
         self.next_delivery = self.first_delivery;
+        self.mark_restored();
         let orphans = std::mem::take(&mut self.orphans);
         if !orphans.is_empty() {
             let text = format!("{} records of deleted queues are removed", orphans.len());
@@ -178,5 +179,54 @@ impl Queues {
                 }
             }
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use nexum_extension_api::{Change, Extension, Input, Output};
+
+    use super::*;
+    use crate::record::encode_mark;
+    use crate::{QueueOptions, Settings};
+
+    /// The marks that are written at a start with a queue of this number and a mark.
+    fn marks(queue: u64, mark: u64) -> Vec<u64> {
+        let mut queues = Queues::new(Settings::default());
+        let record = QueueRecord {
+            name: Box::from("jobs"),
+            is_paused: false,
+            options: QueueOptions::default().to_json().to_string().into_bytes(),
+        };
+        let records = [
+            (Key::Mark, encode_mark(mark)),
+            (Key::Queue(queue), record.encode()),
+        ];
+        for (key, value) in records {
+            let restored = queues.restore(&key.encode(), &value, Time::ZERO);
+            restored.expect("what was written");
+        }
+        queues.handle(Input::Start { seed: 7 }, Time::ZERO);
+        let mut marks = Vec::new();
+        while let Some(output) = queues.poll_output() {
+            let Output::Write(write) = output else {
+                continue;
+            };
+            for change in write.changes {
+                if let Change::Put(key, value) = change
+                    && Key::decode(&key) == Ok(Key::Mark)
+                {
+                    marks.push(decode_mark(&value).expect("a mark"));
+                }
+            }
+        }
+        marks
+    }
+
+    #[test]
+    fn a_number_that_was_stored_before_its_mark_is_not_given_again_after_two_restarts() {
+        assert_eq!(marks(99, 100), [0_u64; 0], "below its mark");
+        let raised = marks(100, 100);
+        assert!(matches!(raised[..], [mark] if mark > 100), "{raised:?}");
     }
 }
