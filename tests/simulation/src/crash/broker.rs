@@ -204,6 +204,7 @@ impl World {
                 self.post(shard, to, batch);
             }
         }
+        self.post_to_hosts(shard);
     }
 
     fn post(&mut self, from: ShardId, to: ShardId, batch: PeerBatch) {

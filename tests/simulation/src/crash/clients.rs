@@ -6,7 +6,7 @@ use std::num::NonZeroU16;
 
 use nexum_codec::{
     AcknowledgementKind, ConnAck, Connect, ConnectProperties, Disconnect, Filters,
-    ForwardedProperties, Packet, Publish, PublishDelivery, Split, Subscribe,
+    ForwardedProperties, Packet, Property, Publish, PublishDelivery, Split, Subscribe,
     SubscriptionIdentifiers, SubscriptionRequest, SubscriptionRequests, Unsubscribe,
     UserProperties, Will, decode, encode, encode_acknowledgement, split_frame,
 };
@@ -15,8 +15,9 @@ use nexum_types::{
     TopicName,
 };
 
+use super::jobs::{JobDelivery, leased_job, receipt_of};
 use super::scenario::Traits;
-use super::verdict::{Form, Promise, Verdict, WriteNumber};
+use super::verdict::{ContentType, Form, Promise, Verdict, WriteNumber, is_of_queue};
 use crate::history::History;
 use crate::link::LinkId;
 use crate::random::Random;
@@ -29,7 +30,16 @@ pub(super) struct Client {
     /// QoS 2 packets whose PUBREL has not come.
     received: BTreeSet<u16>,
     requests: BTreeMap<u16, Request>,
-    answers: VecDeque<(Time, Vec<u8>)>,
+    answers: VecDeque<Answer>,
+    /// What came from queues at QoS 2 and is not complete.
+    in_flight: BTreeMap<u16, Job>,
+    /// What it will not answer while there is trouble.
+    ignored: Vec<(AcknowledgementKind, PacketIdentifier, Job)>,
+    /// What it has leased and not settled.
+    leases: Vec<Lease>,
+    /// Filters of queues that the broker has confirmed for the session.
+    confirmed: BTreeSet<String>,
+    is_calm: bool,
     inbox: Vec<u8>,
     next_identifier: u16,
     /// CONNECT with Clean Start 1 was sent and not answered.
@@ -60,6 +70,34 @@ enum Request {
     Unsubscribe(String),
 }
 
+/// Something that a queue has delivered.
+#[derive(Clone, Copy, Debug)]
+struct Job {
+    /// The message.
+    number: u32,
+    /// What the broker calls it, if it says so.
+    job: Option<u64>,
+}
+
+/// A job that a command settles.
+#[derive(Clone, Debug)]
+struct Lease {
+    job: Job,
+    /// The topic of the command.
+    topic: String,
+    /// The job is done when it is acknowledged.
+    is_done: bool,
+}
+
+/// An acknowledgement that is to be sent.
+#[derive(Debug)]
+struct Answer {
+    at: Time,
+    bytes: Vec<u8>,
+    /// What is done with it.
+    settles: Option<Job>,
+}
+
 /// A message on its way to the broker.
 #[derive(Clone, Debug)]
 struct Outgoing {
@@ -69,6 +107,8 @@ struct Outgoing {
     topic: String,
     qos: QoS,
     retains: Option<WriteNumber>,
+    /// It is a command that settles this.
+    settles: Option<Job>,
     /// PUBREC has come.
     released: bool,
     was_sent: bool,
@@ -83,6 +123,10 @@ pub(super) struct Tools<'a> {
     pub(super) history: &'a mut History,
     /// No shard's store has refused anything.
     pub(super) stores: bool,
+    /// When the broker wrote what is being read.
+    pub(super) written: Time,
+    /// Jobs that it has settled.
+    pub(super) settled: Vec<u64>,
     /// Bytes for its connection.
     pub(super) out: Vec<u8>,
     /// It ends the connection.
@@ -98,6 +142,9 @@ pub(super) enum Deed {
     /// It opens another one beside it.
     TakeOver,
 }
+
+/// With so many packets under way it settles no further lease.
+const SETTLING: usize = 24;
 
 const PLAIN: SubscriptionOptions = SubscriptionOptions {
     maximum_qos: QoS::AtLeastOnce,
@@ -116,6 +163,11 @@ impl Client {
             received: BTreeSet::new(),
             requests: BTreeMap::new(),
             answers: VecDeque::new(),
+            in_flight: BTreeMap::new(),
+            ignored: Vec::new(),
+            leases: Vec::new(),
+            confirmed: BTreeSet::new(),
+            is_calm: false,
             inbox: Vec::new(),
             next_identifier: 1,
             must_start_clean: false,
@@ -159,6 +211,7 @@ impl Client {
 
     /// From now on it is there, answers at once and does nothing else.
     pub(super) fn calm_down(&mut self) {
+        self.is_calm = true;
         self.traits.answers = crate::random::Span::millis(0, 0);
         self.traits.pause = crate::random::Span::millis(1, 50);
         self.traits.clean_start_percent = 0;
@@ -169,11 +222,14 @@ impl Client {
         self.phase = Phase::Offline;
         self.inbox.clear();
         self.answers.clear();
+        self.in_flight.clear();
+        self.ignored.clear();
         self.requests.clear();
         self.will = None;
         if !self.persists() {
             self.outgoing.clear();
             self.received.clear();
+            self.confirmed.clear();
         }
     }
 
@@ -264,6 +320,9 @@ impl Client {
                 is_it
             })
             .unwrap_or(4);
+        if tools.random_if(!self.leases.is_empty(), 70) {
+            self.settle_leases(tools);
+        }
         match deed {
             0 => self.publish(tools),
             1 => self.subscribe(tools),
@@ -323,6 +382,9 @@ impl Client {
                 .verdict
                 .new_message(self.number, topic, qos, bytes, persistent)
         });
+        if let Some(number) = number.filter(|_| self.traits.labels) {
+            tools.verdict.label(number);
+        }
         let retains = retains.map(|_| tools.verdict.will_retain(topic, number));
         let id = self.free_identifier();
         self.outgoing.push_back(Outgoing {
@@ -331,11 +393,57 @@ impl Client {
             topic: topic.to_owned(),
             qos,
             retains,
+            settles: None,
             released: false,
             was_sent: false,
             sent_here: false,
         });
         self.pump(tools);
+    }
+
+    /// The commands for what it has leased.
+    fn settle_leases(&mut self, tools: &mut Tools<'_>) {
+        // As many as there are identifiers for.
+        let room = SETTLING.saturating_sub(self.outgoing.len());
+        let count = room.min(self.leases.len());
+        for lease in self.leases.drain(..count).collect::<Vec<_>>() {
+            let qos = *tools.random.pick(&[QoS::AtLeastOnce, QoS::ExactlyOnce]);
+            let id = self.free_identifier();
+            self.outgoing.push_back(Outgoing {
+                id,
+                number: None,
+                topic: lease.topic,
+                qos,
+                retains: None,
+                settles: lease.is_done.then_some(lease.job),
+                released: false,
+                was_sent: false,
+                sent_here: false,
+            });
+        }
+        self.pump(tools);
+    }
+
+    /// From now on it settles whatever it gets.
+    pub(super) fn finish_jobs(&mut self, tools: &mut Tools<'_>) {
+        for (kind, id, job) in std::mem::take(&mut self.ignored) {
+            self.accept(kind, id, Some(job), tools);
+        }
+        self.settle_leases(tools);
+        self.subscribe_unconfirmed(tools);
+    }
+
+    /// A consumer without a feed would wait for ever.
+    fn subscribe_unconfirmed(&mut self, tools: &mut Tools<'_>) {
+        if self.traits.treatment.is_none() || !self.is_connected() || !self.requests.is_empty() {
+            return;
+        }
+        let filters = self.traits.filters.iter();
+        let filters: Vec<_> = filters
+            .filter(|(filter, _)| !self.confirmed.contains(filter))
+            .cloned()
+            .collect();
+        self.subscribe_to(&filters, tools);
     }
 
     pub(super) fn subscribe(&mut self, tools: &mut Tools<'_>) {
@@ -421,8 +529,14 @@ impl Client {
             let payload = outgoing
                 .number
                 .map_or(Vec::new(), |number| tools.verdict.payload(number));
+            let mut properties = Vec::new();
             if let Some(number) = outgoing.number {
                 tools.verdict.sent(number, tools.now);
+                let label = tools.verdict.label_of(number);
+                properties = label.map_or(Vec::new(), |label| content_type(&label));
+            }
+            if let Some(job) = outgoing.settles {
+                tools.verdict.jobs.done(job.number);
             }
             let packet = Packet::Publish(Publish {
                 dup: outgoing.was_sent,
@@ -434,7 +548,7 @@ impl Client {
                 topic: Some(TopicName::new(&outgoing.topic).expect("it is one")),
                 topic_alias: None,
                 message_expiry_interval_seconds: None,
-                properties: ForwardedProperties::from_encoded(&[]).expect("there are none"),
+                properties: ForwardedProperties::from_encoded(&properties).expect("one at most"),
                 subscription_identifiers: SubscriptionIdentifiers::EMPTY,
                 payload: &payload,
             });
@@ -484,13 +598,13 @@ impl Client {
             Packet::Publish(publish) => self.take_publish(publish, tools),
             Packet::PubAck(ack) => {
                 self.settle(ack.packet_identifier, ack.reason_code, tools);
-                self.forget(ack.packet_identifier);
+                self.forget(ack.packet_identifier, tools);
             }
             Packet::PubRec(ack) => {
                 let id = ack.packet_identifier;
                 self.settle(id, ack.reason_code, tools);
                 if ack.reason_code.is_error() {
-                    return self.forget(id);
+                    return self.forget(id, tools);
                 }
                 for one in self.outgoing.iter_mut().filter(|one| one.id == id) {
                     one.released = true;
@@ -498,10 +612,13 @@ impl Client {
                 self.acknowledge(AcknowledgementKind::PubRel, id, tools);
             }
             Packet::PubRel(ack) => {
-                self.received.remove(&ack.packet_identifier.value());
-                self.answer(AcknowledgementKind::PubComp, ack.packet_identifier, tools);
+                let id = ack.packet_identifier;
+                self.received.remove(&id.value());
+                let settles = self.in_flight.remove(&id.value());
+                let reason = ReasonCode::Success;
+                self.answer_with(AcknowledgementKind::PubComp, id, reason, settles, tools);
             }
-            Packet::PubComp(ack) => self.forget(ack.packet_identifier),
+            Packet::PubComp(ack) => self.forget(ack.packet_identifier, tools),
             Packet::SubAck(suback) => {
                 let id = suback.packet_identifier.value();
                 let Some(Request::Subscribe(filters)) = self.requests.remove(&id) else {
@@ -511,7 +628,11 @@ impl Client {
                 for (filter, reason) in filters.iter().zip(suback.reason_codes.iter()) {
                     if !reason.is_error() {
                         tools.verdict.subscribed(number, filter, tools.now);
+                        self.confirmed.insert(filter.clone());
                     }
+                }
+                if self.is_calm {
+                    self.subscribe_unconfirmed(tools);
                 }
             }
             Packet::UnsubAck(unsuback) => {
@@ -555,9 +676,13 @@ impl Client {
         tools
             .verdict
             .connected(self.number, self.clean_sent, present, persists);
+        if self.traits.treatment.is_some() {
+            tools.verdict.jobs.consumer_connected(link);
+        }
         if !present {
             self.outgoing.clear();
             self.received.clear();
+            self.confirmed.clear();
         }
         if self.is_leaving {
             return self.disconnect(tools);
@@ -568,6 +693,8 @@ impl Client {
         self.pump(tools);
         if !present {
             self.subscribe(tools);
+        } else {
+            self.subscribe_unconfirmed(tools);
         }
     }
 
@@ -577,18 +704,27 @@ impl Client {
             return;
         };
         if reason.is_error() {
+            if let Some(number) = outgoing.number {
+                tools.verdict.refused(number);
+            }
             return;
         }
         if let Some(number) = outgoing.number {
             tools.verdict.acknowledged(number);
+        }
+        if let Some(Job { job: Some(job), .. }) = outgoing.settles {
+            tools.verdict.jobs.gone(job, tools.now);
         }
         if let Some(write) = outgoing.retains {
             tools.verdict.retained(&outgoing.topic, write);
         }
     }
 
-    fn forget(&mut self, id: PacketIdentifier) {
+    fn forget(&mut self, id: PacketIdentifier, tools: &mut Tools<'_>) {
         self.outgoing.retain(|one| one.id != id);
+        if self.is_calm && !self.leases.is_empty() {
+            self.settle_leases(tools);
+        }
     }
 
     fn take_publish(&mut self, publish: &Publish<'_>, tools: &mut Tools<'_>) {
@@ -596,7 +732,12 @@ impl Client {
         let form = Form {
             qos: publish.delivery.qos(),
             retain: publish.retain,
+            content_type: self.content_type_of(publish),
+            written: tools.written,
         };
+        if is_of_queue(topic) {
+            return self.take_job(topic, publish, tools);
+        }
         match publish.delivery {
             PublishDelivery::AtMostOnce => {
                 let verdict = &mut *tools.verdict;
@@ -618,37 +759,197 @@ impl Client {
         }
     }
 
-    /// Answers now or later, and never before an earlier answer.
-    fn answer(&mut self, kind: AcknowledgementKind, id: PacketIdentifier, tools: &mut Tools<'_>) {
-        let wait = tools.random.within(self.traits.answers);
-        if wait.is_zero() && self.answers.is_empty() {
-            return self.acknowledge(kind, id, tools);
+    fn content_type_of<'a>(&self, publish: &Publish<'a>) -> ContentType<'a> {
+        if self.traits.version == ProtocolVersion::V3_1_1 {
+            return ContentType::Unknown;
         }
+        ContentType::Told(publish.properties.iter().find_map(|it| match it {
+            Property::ContentType(text) => Some(text),
+            _ => None,
+        }))
+    }
+
+    // What it does with what comes from queues.
+
+    fn take_job(&mut self, topic: &str, publish: &Publish<'_>, tools: &mut Tools<'_>) {
+        let (kind, id) = match publish.delivery {
+            PublishDelivery::AtMostOnce => {
+                let text = format!("client {}: QoS 0 on {topic}", self.number);
+                return tools.verdict.breach(Promise::Protocol, text);
+            }
+            PublishDelivery::AtLeastOnce(id) => (AcknowledgementKind::PubAck, id),
+            PublishDelivery::ExactlyOnce(id) => {
+                if !self.received.insert(id.value()) {
+                    // Deliveries from queues are not sent again.
+                    let text = format!("client {}: {topic} again as {}", self.number, id.value());
+                    return tools.verdict.breach(Promise::Protocol, text);
+                }
+                (AcknowledgementKind::PubRec, id)
+            }
+        };
+        let receipt = receipt_of(topic);
+        let property = |key: &str| {
+            publish
+                .properties
+                .iter()
+                .find_map(|property| match property {
+                    Property::UserProperty(name, value) if name == key => value.parse().ok(),
+                    _ => None,
+                })
+        };
+        let (Some(link), job) = (self.link(), leased_job(topic).or_else(|| property("q-id")))
+        else {
+            return;
+        };
+        let delivery = JobDelivery {
+            client: self.number,
+            link,
+            topic,
+            payload: publish.payload,
+            content_type: self.content_type_of(publish),
+            job,
+            attempt: property("q-attempt"),
+            written: tools.written,
+        };
+        let Some(number) = tools.verdict.job_received(&delivery) else {
+            return;
+        };
+        let job = Job { number, job };
+        let Some(treatment) = self.traits.treatment else {
+            return;
+        };
+        let draw = tools.random.below(100) as u32;
+        let refuses = !self.is_calm && draw < treatment.refuses_percent;
+        let ignores = !self.is_calm && draw >= 100 - treatment.ignores_percent;
+        if let Some(receipt) = receipt {
+            if !ignores {
+                self.lease(topic, receipt, job, refuses, tools);
+            }
+            // It takes the lease; the command settles it.
+            return self.accept(kind, id, None, tools);
+        }
+        if ignores {
+            return self.ignored.push((kind, id, job));
+        }
+        if refuses && self.traits.version == ProtocolVersion::V5 {
+            let reason = *tools.random.pick(&[
+                ReasonCode::UnspecifiedError,
+                ReasonCode::QuotaExceeded,
+                ReasonCode::PayloadFormatInvalid,
+            ]);
+            self.received.remove(&id.value());
+            return self.answer_with(kind, id, reason, None, tools);
+        }
+        self.accept(kind, id, Some(job), tools);
+    }
+
+    /// PUBACK, or PUBREC whose PUBCOMP settles.
+    fn accept(
+        &mut self,
+        kind: AcknowledgementKind,
+        id: PacketIdentifier,
+        settles: Option<Job>,
+        tools: &mut Tools<'_>,
+    ) {
+        let at_once = match kind {
+            AcknowledgementKind::PubAck => settles,
+            _ => {
+                if let Some(job) = settles {
+                    self.in_flight.insert(id.value(), job);
+                }
+                None
+            }
+        };
+        self.answer_with(kind, id, ReasonCode::Success, at_once, tools);
+    }
+
+    fn lease(
+        &mut self,
+        topic: &str,
+        receipt: &str,
+        job: Job,
+        refuses: bool,
+        tools: &mut Tools<'_>,
+    ) {
+        let queue = topic.split('/').nth(1).unwrap_or_default();
+        let verb = match refuses {
+            false => "$ack",
+            true => *tools.random.pick(&["$nack", "$reject"]),
+        };
+        self.leases.push(Lease {
+            job,
+            topic: format!("$queue/{queue}/{verb}/{receipt}"),
+            is_done: !refuses,
+        });
+        if self.is_calm {
+            self.settle_leases(tools);
+        }
+    }
+
+    fn answer(&mut self, kind: AcknowledgementKind, id: PacketIdentifier, tools: &mut Tools<'_>) {
+        self.answer_with(kind, id, ReasonCode::Success, None, tools);
+    }
+
+    /// Answers now or later, and never before an earlier answer.
+    fn answer_with(
+        &mut self,
+        kind: AcknowledgementKind,
+        id: PacketIdentifier,
+        reason: ReasonCode,
+        settles: Option<Job>,
+        tools: &mut Tools<'_>,
+    ) {
+        let wait = tools.random.within(self.traits.answers);
         let mut bytes = Vec::new();
         let version = self.traits.version;
-        encode_acknowledgement(kind, id, ReasonCode::Success, version, &mut bytes);
-        let last = self.answers.back().map_or(tools.now, |(at, _)| *at);
-        self.answers
-            .push_back(((tools.now + wait).max(last), bytes));
+        encode_acknowledgement(kind, id, reason, version, &mut bytes);
+        let last = self.answers.back().map_or(tools.now, |answer| answer.at);
+        let is_first = self.answers.is_empty();
+        self.answers.push_back(Answer {
+            at: (tools.now + wait).max(last),
+            bytes,
+            settles,
+        });
+        if wait.is_zero() && is_first {
+            self.send_answers(tools);
+        }
     }
 
     pub(super) fn next_answer(&self) -> Option<Time> {
-        self.answers.front().map(|(at, _)| *at)
+        self.answers.front().map(|answer| answer.at)
     }
 
     /// Sends the answers that are due.
     pub(super) fn send_answers(&mut self, tools: &mut Tools<'_>) {
-        while let Some((at, _)) = self.answers.front()
-            && *at <= tools.now
-            && let Some((_, bytes)) = self.answers.pop_front()
+        while self.next_answer().is_some_and(|at| at <= tools.now)
+            && let Some(Answer { bytes, settles, .. }) = self.answers.pop_front()
         {
             let number = self.number;
             tools
                 .history
                 .note(tools.now, || format!("client {number} ──► {bytes:02x?}"));
             tools.out.extend_from_slice(&bytes);
+            if let Some(Job { number, job }) = settles {
+                tools.verdict.jobs.done(number);
+                tools.settled.extend(job);
+            }
         }
     }
+}
+
+impl Tools<'_> {
+    /// Nothing is drawn where there is nothing to decide.
+    fn random_if(&mut self, may: bool, chance: u32) -> bool {
+        may && self.random.percent(chance)
+    }
+}
+
+/// The property, as it is encoded.
+fn content_type(text: &str) -> Vec<u8> {
+    let mut encoded = vec![3];
+    encoded.extend((text.len() as u16).to_be_bytes());
+    encoded.extend(text.as_bytes());
+    encoded
 }
 
 /// A packet in a line of the history.

@@ -3,7 +3,8 @@
 use std::time::Duration;
 
 use nexum_core::{Change, Key};
-use nexum_storage::{Durability, Failure, Fault, Operation, Options};
+use nexum_extension_host::LineId;
+use nexum_storage::{Changes, Durability, Failure, Fault, Operation, Options};
 
 use crate::random::Random;
 
@@ -25,10 +26,20 @@ pub enum Bug {
     DropDeliveries,
     /// Messages that several sessions share are not stored.
     ForgetMessages,
+    /// What an extension has stored of what has happened already, such as a settlement, is not.
+    ForgetSettlements,
+    /// What is to be stored together with what fulfils a command is not.
+    DropCompanions,
+    /// What an extension captures is not known to shards when they begin.
+    LateCaptures,
+    /// What is due later is taken for due.
+    FastClock,
+    /// What an extension wants of a shard comes in another order.
+    ShuffleOutputs,
 }
 
 impl Bug {
-    /// All of them.
+    /// All of those that do not need an extension.
     pub const ALL: [Bug; 6] = [
         Bug::AnswerBeforeCommit,
         Bug::SkipSync,
@@ -36,6 +47,17 @@ impl Bug {
         Bug::DropReceived,
         Bug::DropDeliveries,
         Bug::ForgetMessages,
+    ];
+
+    /// Those that show in runs with extensions.
+    pub const OF_EXTENSIONS: [Bug; 7] = [
+        Bug::AnswerBeforeCommit,
+        Bug::SkipSync,
+        Bug::ForgetSettlements,
+        Bug::DropCompanions,
+        Bug::LateCaptures,
+        Bug::FastClock,
+        Bug::ShuffleOutputs,
     ];
 }
 
@@ -67,6 +89,18 @@ impl Planted {
             .filter(|change| !is_dropped(change))
             .cloned()
             .collect()
+    }
+
+    /// What is stored in the place of what an extension wants stored.
+    pub(super) fn tamper_line(self, line: LineId, changes: Changes) -> Changes {
+        if !self.is(Bug::ForgetSettlements) || line == LineId::Telling {
+            return changes;
+        }
+        let mut nothing = Changes::new();
+        if changes.follows() {
+            nothing.keep_in_order();
+        }
+        nothing
     }
 
     pub(super) fn tamper_options(self, options: &mut Options) {

@@ -9,14 +9,17 @@ use nexum_core::{
     Change, Input, Key, LoadId, MessageId, Restored, SessionId, ShardConfig, ShardId, StoreRefusal,
     Stored, Submission,
 };
+use nexum_extension_host::{Composed, LineId};
 use nexum_records::{Encoder, Meta, RecordsError, describe, read_message, recover};
 use nexum_storage::{
-    Changes, CheckpointJob, CommitError, Options, ReadError, Refusal, SimulatedDisk, Store, Ticket,
+    Answer, Changes, CheckpointJob, CommitError, Options, ReadError, Refusal, SimulatedDisk, Store,
+    Ticket,
 };
 use nexum_types::Time;
 
 use super::broker::{Shell, Work};
 use super::faults::Bug;
+use super::hosts::HostWork;
 use super::verdict::Promise;
 use super::world::{Happening, World};
 
@@ -31,15 +34,32 @@ pub(super) struct Keeper {
     pub(super) options: Options,
     pub(super) store: Option<Store>,
     encoder: Encoder,
-    waiting: VecDeque<(ShardId, Submission)>,
-    /// Shards whose last submission was refused, and why: what follows it is refused, too.
-    refused: BTreeMap<ShardId, Refusal>,
+    waiting: VecDeque<Waiting>,
+    /// Whose last submission was refused, and why: what follows it is refused, too.
+    refused: BTreeMap<Source, Refusal>,
     commit_is_due: bool,
     retry_is_due: bool,
     /// When the last answers come.
     answers_by: Time,
     checkpoint: Option<CheckpointJob>,
 }
+
+/// Who submits: everyone has answers of their own.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) enum Source {
+    Shard(ShardId),
+    /// A line of an extension, by its place.
+    Host(usize, LineId),
+}
+
+/// A submission that is not in a batch yet.
+enum Waiting {
+    OfShard(ShardId, Submission),
+    OfHost(usize, nexum_extension_host::Submission),
+}
+
+/// What became of a submission: whose, its number there, and why it is not kept, if it is not.
+pub(super) type Told = (Source, u64, Option<Refusal>);
 
 /// What became of a submission when it was handed over.
 enum Outcome {
@@ -86,9 +106,29 @@ impl World {
             )
         });
         if self.planted.is(Bug::AnswerBeforeCommit) {
-            self.answer(vec![(shard, submission.sequence, None)]);
+            self.answer(vec![(Source::Shard(shard), submission.sequence, None)]);
         }
-        self.keeper.waiting.push_back((shard, submission));
+        self.keeper
+            .waiting
+            .push_back(Waiting::OfShard(shard, submission));
+        self.commit_soon();
+    }
+
+    pub(super) fn submit_of_host(
+        &mut self,
+        host: usize,
+        submission: nexum_extension_host::Submission,
+    ) {
+        self.history.note(self.now, || {
+            let (line, bytes) = (submission.line, submission.changes.encoded_bytes());
+            format!("host {host}: to keep, {line:?}: {bytes} bytes")
+        });
+        if self.planted.is(Bug::AnswerBeforeCommit) {
+            self.answer(vec![(Source::Host(host, submission.line), 0, None)]);
+        }
+        self.keeper
+            .waiting
+            .push_back(Waiting::OfHost(host, submission));
         self.commit_soon();
     }
 
@@ -106,15 +146,26 @@ impl World {
             return;
         };
         let mut round = Vec::new();
-        for (shard, submission) in self.keeper.waiting.drain(..) {
-            let mut changes = Changes::new();
-            let kept = self.planted.tamper(&submission.changes);
-            self.keeper.encoder.encode(&kept, &mut changes);
-            if submission.follows_others {
-                changes.keep_in_order();
-            }
-            let before = self.keeper.refused.remove(&shard);
-            let outcome = match before.filter(|_| submission.follows_others) {
+        for waiting in self.keeper.waiting.drain(..) {
+            let (source, sequence, changes) = match waiting {
+                Waiting::OfShard(shard, submission) => {
+                    let mut changes = Changes::new();
+                    let kept = self.planted.tamper(&submission.changes);
+                    self.keeper.encoder.encode(&kept, &mut changes);
+                    if submission.follows_others {
+                        changes.keep_in_order();
+                    }
+                    (Source::Shard(shard), submission.sequence, changes)
+                }
+                Waiting::OfHost(host, submission) => {
+                    let changes = self
+                        .planted
+                        .tamper_line(submission.line, submission.changes);
+                    (Source::Host(host, submission.line), 0, changes)
+                }
+            };
+            let before = self.keeper.refused.remove(&source);
+            let outcome = match before.filter(|_| changes.follows()) {
                 Some(refusal) => Outcome::Refused(refusal),
                 None => match store.submit(&changes) {
                     Ok(ticket) => Outcome::InBatch(ticket),
@@ -122,9 +173,9 @@ impl World {
                 },
             };
             if let Outcome::Refused(refusal) = &outcome {
-                self.keeper.refused.insert(shard, refusal.clone());
+                self.keeper.refused.insert(source, refusal.clone());
             }
-            round.push((shard, submission.sequence, outcome));
+            round.push((source, sequence, outcome));
         }
         let result = store.commit();
         let lacks_reserve = store.lacks_reserve();
@@ -136,13 +187,13 @@ impl World {
         }
         let answers: Vec<_> = round
             .into_iter()
-            .map(|(shard, sequence, outcome)| {
+            .map(|(source, sequence, outcome)| {
                 let refused = refusal(outcome, &result);
                 if let Some(refusal) = &refused {
-                    let known = self.keeper.refused.entry(shard);
+                    let known = self.keeper.refused.entry(source);
                     known.or_insert_with(|| refusal.clone());
                 }
-                (shard, sequence, refused.as_ref().map(told))
+                (source, sequence, refused)
             })
             .collect();
         if !self.planted.is(Bug::AnswerBeforeCommit) {
@@ -154,7 +205,7 @@ impl World {
         self.begin_checkpoint();
     }
 
-    fn answer(&mut self, answers: Vec<(ShardId, u64, Option<StoreRefusal>)>) {
+    fn answer(&mut self, answers: Vec<Told>) {
         let at = self.now + self.random.within(self.scenario.answering);
         let at = at.max(self.keeper.answers_by);
         self.keeper.answers_by = at;
@@ -162,14 +213,34 @@ impl World {
         self.agenda.enter(at, Happening::Answers { life, answers });
     }
 
-    pub(super) fn answered(&mut self, answers: Vec<(ShardId, u64, Option<StoreRefusal>)>) {
-        for (shard, sequence, refused) in answers {
-            self.history.note(self.now, || {
-                let what = refused.as_ref().map_or("kept", |_| "refused");
-                format!("shard {}: {what} #{sequence}", shard.0)
-            });
-            let stored = Input::Stored(Stored { sequence, refused });
-            self.give(shard, Work::Input(stored));
+    pub(super) fn answered(&mut self, answers: Vec<Told>) {
+        for (source, sequence, refused) in answers {
+            let what = refused.as_ref().map_or("kept", |_| "refused");
+            if refused.is_some() {
+                self.disturbed_at = self.now;
+            }
+            match source {
+                Source::Shard(shard) => {
+                    self.history.note(self.now, || {
+                        format!("shard {}: {what} #{sequence}", shard.0)
+                    });
+                    let refused = refused.as_ref().map(told);
+                    let stored = Input::Stored(Stored { sequence, refused });
+                    self.give(shard, Work::Input(stored));
+                }
+                Source::Host(host, line) => {
+                    self.history
+                        .note(self.now, || format!("host {host}: {what}, {line:?}"));
+                    let result = refused.map_or(Ok(()), Err);
+                    let answer = Answer {
+                        tag: sequence,
+                        result,
+                        // Nothing is appended here.
+                        offsets: Vec::new(),
+                    };
+                    self.give_host(host, HostWork::Answer(line, answer));
+                }
+            }
         }
     }
 
@@ -351,11 +422,19 @@ impl World {
         if recovered.latest > now {
             return Err(format!("{:?} is still to come", recovered.latest));
         }
+        let mut composed = self.scenario.compose();
+        let extensions: Arc<[_]> = composed.iter().map(Composed::config).collect();
         for garbage in &recovered.garbage {
             store.submit(garbage).map_err(|error| error.to_string())?;
         }
         store.commit().map_err(|error| error.to_string())?;
+        for extension in &mut composed {
+            extension
+                .restore(&store, now)
+                .map_err(|error| error.to_string())?;
+        }
         self.tally.restored += restored.len() as u64;
+        let reader = store.reader();
         self.keeper.store = Some(store);
         let limits = Arc::new(self.scenario.limits.clone());
         self.shells = (0..shards)
@@ -366,7 +445,7 @@ impl World {
                     limits: Arc::clone(&limits),
                     seed: meta.seed,
                     authentication_methods: Arc::from([]),
-                    extensions: Arc::from([]),
+                    extensions: Arc::clone(&extensions),
                 })
             })
             .collect();
@@ -379,6 +458,7 @@ impl World {
             shell.shard.finish_restoring(session, message, now);
         }
         self.exchange_interest();
+        self.start_hosts(composed, &reader, meta.seed);
         Ok(())
     }
 

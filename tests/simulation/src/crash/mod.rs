@@ -8,6 +8,9 @@
 //! acknowledged is there, QoS 2 once, subscriptions and sessions as they were, wills published, and
 //! nothing left over.
 //!
+//! In runs with [`Cast::Extensions`] there are work queues and delayed messages, too: real extensions
+//! in real hosts, whose pushes, settlements and publications cross the same crashes.
+//!
 //! ```
 //! use nexum_simulation::crash;
 //! let report = crash::run(7, crash::Options::default());
@@ -17,6 +20,8 @@
 mod broker;
 mod clients;
 mod faults;
+mod hosts;
+mod jobs;
 mod keeper;
 mod scenario;
 mod verdict;
@@ -26,6 +31,7 @@ use std::fmt;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
 pub use faults::Bug;
+pub use scenario::Cast;
 pub use verdict::Promise;
 pub use world::Tally;
 
@@ -35,6 +41,8 @@ use world::World;
 /// What to do besides following the seed.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Options {
+    /// Who is there.
+    pub cast: Cast,
     /// A bug to plant.
     pub bug: Option<Bug>,
     /// Whether what happens is remembered whatever comes of it.
@@ -55,6 +63,8 @@ pub struct Report {
 pub struct Failure {
     /// The seed that replays it.
     pub seed: u64,
+    /// In runs with these.
+    pub cast: Cast,
     /// Which promise.
     pub promise: Promise,
     /// How.
@@ -70,14 +80,19 @@ impl fmt::Display for Failure {
         }
         let Failure {
             seed,
+            cast,
             promise,
             what,
             ..
         } = self;
         writeln!(f, "seed {seed}: {promise:?}: {what}")?;
+        let test = match cast {
+            Cast::Plain => "crash",
+            Cast::Extensions => "extensions",
+        };
         write!(
             f,
-            "again: NEXUM_CRASH_SEED={seed} cargo test -p nexum-simulation --test crash"
+            "again: NEXUM_CRASH_SEED={seed} cargo test -p nexum-simulation --test {test}"
         )
     }
 }
@@ -108,7 +123,12 @@ pub fn run(seed: u64, options: Options) -> Result<Report, Box<Failure>> {
 }
 
 fn attempt(seed: u64, options: Options) -> Result<Report, Box<Failure>> {
-    let mut world = World::new(seed, Planted::new(options.bug), options.remembers);
+    let mut world = World::new(
+        seed,
+        options.cast,
+        Planted::new(options.bug),
+        options.remembers,
+    );
     if let Err(panic) = catch_unwind(AssertUnwindSafe(|| world.run())) {
         let text = panic
             .downcast_ref::<String>()
@@ -122,6 +142,7 @@ fn attempt(seed: u64, options: Options) -> Result<Report, Box<Failure>> {
         None => Ok(Report { tally, history }),
         Some((promise, what)) => Err(Box::new(Failure {
             seed,
+            cast: options.cast,
             promise,
             what,
             history,

@@ -3,11 +3,24 @@
 use std::time::Duration;
 
 use nexum_core::{Limits, SharedSubscriptionStrategy};
+use nexum_delay::Delay;
+use nexum_extension_host::Composed;
+use nexum_queue::{Backoff, Order, QueueOptions, Queues};
 use nexum_storage::Options;
 use nexum_types::{ProtocolVersion, QoS};
 
 use super::faults::Trouble;
 use crate::random::{Random, Span};
+
+/// Who is there in a run.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Cast {
+    /// Clients who publish and subscribe to plain topics.
+    #[default]
+    Plain,
+    /// Beside them, clients of work queues and of delayed messages.
+    Extensions,
+}
 
 pub(super) struct Scenario {
     pub(super) clients: Vec<Traits>,
@@ -32,6 +45,39 @@ pub(super) struct Scenario {
     pub(super) troubles: Vec<(Duration, Trouble)>,
     /// How many shards at each start; the last number goes on.
     pub(super) shards: Vec<u16>,
+    /// None where there are no extensions.
+    pub(super) extended: Option<Extended>,
+}
+
+/// What a seed decides about extensions.
+#[derive(Clone, Debug)]
+pub(super) struct Extended {
+    /// From a shard to an extension and back.
+    crossing: Span,
+    settings: nexum_queue::Settings,
+    pub(super) visibility: Duration,
+    pub(super) order: Order,
+    /// How many clients consume.
+    pub(super) consumers: usize,
+    /// Which queue captures [`CAPTURED`].
+    pub(super) captor: Option<&'static str>,
+}
+
+/// The queues that there are.
+pub(super) const QUEUES: [&str; 2] = ["jobs", "more"];
+
+/// What begins with this is captured, if anything is.
+pub(super) const CAPTURED: &str = "c/";
+
+pub(super) const QUEUE_TABLE: u16 = 16;
+pub(super) const DELAY_TABLE: u16 = 17;
+
+/// How a consumer treats what it gets.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Treatment {
+    pub(super) refuses_percent: u32,
+    /// It never answers.
+    pub(super) ignores_percent: u32,
 }
 
 /// What a client is like.
@@ -47,6 +93,8 @@ pub(super) struct Traits {
     pub(super) retained_topic: Option<String>,
     /// It does so at one QoS: sent again, QoS 1 would be retained anew, and QoS 2 behind it not.
     pub(super) retained_qos: QoS,
+    /// Each of its messages has a Content Type of its own.
+    pub(super) labels: bool,
     pub(super) window: usize,
     pub(super) subscribes: u32,
     pub(super) filters: Vec<(String, QoS)>,
@@ -58,6 +106,8 @@ pub(super) struct Traits {
     pub(super) answers: Span,
     pub(super) pause: Span,
     pub(super) receive_maximum: u16,
+    /// If it consumes from queues.
+    pub(super) treatment: Option<Treatment>,
 }
 
 impl Traits {
@@ -71,6 +121,7 @@ impl Traits {
             topics: Vec::new(),
             retained_topic: None,
             retained_qos: QoS::AtLeastOnce,
+            labels: false,
             window: 100,
             subscribes: 0,
             filters: Vec::new(),
@@ -82,6 +133,7 @@ impl Traits {
             answers: Span::millis(0, 0),
             pause: Span::millis(1, 5),
             receive_maximum: 100,
+            treatment: None,
         }
     }
 }
@@ -94,7 +146,82 @@ pub(super) const SHARED_TOPIC: &str = "s/x";
 const SHARED_FILTER: &str = "$share/group/s/#";
 
 impl Scenario {
-    pub(super) fn new(seed: u64) -> Scenario {
+    pub(super) fn new(seed: u64, cast: Cast) -> Scenario {
+        let mut scenario = Scenario::plain(seed);
+        if cast == Cast::Extensions {
+            scenario.extend(seed);
+        }
+        scenario
+    }
+
+    /// The extensions with nothing restored, in their places.
+    pub(super) fn compose(&self) -> Vec<Composed> {
+        let Some(extended) = &self.extended else {
+            return Vec::new();
+        };
+        vec![
+            Composed {
+                table: QUEUE_TABLE,
+                extension: Box::new(Queues::new(extended.settings.clone())),
+            },
+            Composed {
+                table: DELAY_TABLE,
+                extension: Box::new(Delay::new(nexum_delay::Settings::default())),
+            },
+        ]
+    }
+
+    /// From a shard to an extension and back.
+    pub(super) fn crossing(&self) -> Span {
+        let extended = self.extended.as_ref();
+        extended.map_or(self.peers, |extended| extended.crossing)
+    }
+
+    /// Half of the clients make room for others.
+    fn extend(&mut self, seed: u64) {
+        let mut random = Random::new(seed.rotate_left(17)).fork();
+        let random = &mut random;
+        let extended = extended(random);
+        let consumers = extended.consumers;
+        let producers = random.between(1, 3) as usize;
+        let plain = random.between(0, 1) as usize;
+        let mut clients: Vec<Traits> = Vec::new();
+        for number in 0..producers {
+            clients.push(producer(random, number));
+        }
+        for number in 0..plain {
+            clients.push(subscriber(random, number, false));
+            let filters = [
+                ("d/#", "p0/#"),
+                ("c/#", "d/#"),
+                ("#", "d/+"),
+                ("d/0", "c/+"),
+            ];
+            let (one, other) = *random.pick(&filters);
+            let qos = [QoS::AtLeastOnce, QoS::ExactlyOnce];
+            if let Some(last) = clients.last_mut() {
+                last.filters = [one, other]
+                    .map(|it| (it.to_owned(), *random.pick(&qos)))
+                    .to_vec();
+            }
+        }
+        for number in 0..consumers {
+            clients.push(consumer(random, number));
+        }
+        clients.push(Traits {
+            treatment: Some(Treatment {
+                refuses_percent: 0,
+                ignores_percent: 0,
+            }),
+            ..Traits::auditor()
+        });
+        self.clients = clients;
+        // Otherwise they would take what is refused for kept.
+        self.limits.v311_refused_publish_closes = true;
+        self.extended = Some(extended);
+    }
+
+    fn plain(seed: u64) -> Scenario {
         let mut random = Random::new(seed).fork();
         let random = &mut random;
         let publishers = random.between(1, 3) as usize;
@@ -142,6 +269,7 @@ impl Scenario {
             lasts,
             troubles,
             shards,
+            extended: None,
         }
     }
 }
@@ -167,6 +295,7 @@ fn publisher(random: &mut Random, number: usize, shares: bool) -> Traits {
         topics,
         retained_topic: random.percent(60).then(|| format!("r/{number}")),
         retained_qos: *random.pick(&[QoS::AtLeastOnce, QoS::ExactlyOnce]),
+        labels: false,
         window: random.between(1, 12) as usize,
         subscribes: 0,
         filters: Vec::new(),
@@ -178,6 +307,7 @@ fn publisher(random: &mut Random, number: usize, shares: bool) -> Traits {
         answers: Span::millis(0, 0),
         pause: *random.pick(&[Span::millis(1, 50), Span::millis(10, 600)]),
         receive_maximum: 20,
+        treatment: None,
     }
 }
 
@@ -205,6 +335,7 @@ fn subscriber(random: &mut Random, number: usize, shares: bool) -> Traits {
         topics: Vec::new(),
         retained_topic: None,
         retained_qos: QoS::AtLeastOnce,
+        labels: false,
         window: 1,
         subscribes: *random.pick(&[0, 5]),
         filters,
@@ -224,6 +355,7 @@ fn subscriber(random: &mut Random, number: usize, shares: bool) -> Traits {
             Span::millis(300, 3_000),
         ]),
         receive_maximum: *random.pick(&[1, 3, 20, 1000]),
+        treatment: None,
     };
     if is_member {
         // What a member takes with its session nobody else gets ([MQTT-4.8.2-5]).
@@ -260,5 +392,114 @@ fn options(random: &mut Random) -> Options {
         table_cache_bytes: 1 << 20,
         reserve_bytes: *random.pick(&[0, 8 << 10]),
         ..Options::default()
+    }
+}
+
+fn extended(random: &mut Random) -> Extended {
+    let visibility = *random.pick(&[
+        Duration::from_millis(400),
+        Duration::from_secs(20),
+        Duration::from_secs(20),
+    ]);
+    let order = *random.pick(&[Order::Fifo, Order::Fifo, Order::Fifo, Order::Key]);
+    let captor = random.percent(50).then(|| *random.pick(&QUEUES));
+    let options = QueueOptions {
+        max_attempts: *random.pick(&[0, 2, 5]),
+        visibility,
+        order,
+        max_len: *random.pick(&[8, 1_000, 1_000]),
+        backoff: Backoff {
+            first: Duration::from_millis(50),
+            factor: 2.0,
+            max: Duration::from_millis(400),
+            jitter: 0.2,
+        },
+        ..QueueOptions::default()
+    };
+    let declared = QUEUES.map(|name| {
+        let source = match captor == Some(name) {
+            true => vec![Box::from(format!("{CAPTURED}#"))],
+            false => Vec::new(),
+        };
+        let options = QueueOptions {
+            source,
+            ..options.clone()
+        };
+        (name.to_owned(), options)
+    });
+    Extended {
+        crossing: *random.pick(&[Span::micros(5, 50), Span::micros(100, 8_000)]),
+        settings: nexum_queue::Settings {
+            declared: declared.to_vec(),
+            memory_bytes: *random.pick(&[0, 2_000, 64 << 20]),
+            ..nexum_queue::Settings::default()
+        },
+        visibility,
+        order,
+        consumers: random.between(1, 2) as usize,
+        captor,
+    }
+}
+
+const PRODUCED: [&str; 10] = [
+    "$queue/jobs",
+    "$queue/jobs/a",
+    "$q/jobs/b/c",
+    "$queue/more",
+    "c/x",
+    "$delayed/150ms/d/0",
+    "$delayed/0ms/d/1",
+    "$delayed/300ms/$queue/jobs",
+    "$delayed/80ms/c/y",
+    "p0/a",
+];
+
+fn producer(random: &mut Random, number: usize) -> Traits {
+    let mut topics: Vec<String> = (0..random.between(1, 4))
+        .map(|_| (*random.pick(&PRODUCED)).to_owned())
+        .collect();
+    topics.sort_unstable();
+    topics.dedup();
+    let publisher = publisher(random, number, false);
+    Traits {
+        topics,
+        retained_topic: None,
+        labels: publisher.version == ProtocolVersion::V5,
+        ..publisher
+    }
+}
+
+/// The first consumes everything, so that nothing is left over at the end.
+fn consumer(random: &mut Random, number: usize) -> Traits {
+    let lease = random.percent(40);
+    let tail = if lease {
+        "/$lease/#"
+    } else {
+        *random.pick(&["", "/#"])
+    };
+    let count = if number == 0 { QUEUES.len() } else { 1 };
+    let qos = [QoS::AtLeastOnce, QoS::AtLeastOnce, QoS::ExactlyOnce];
+    let filters = QUEUES[..count]
+        .iter()
+        .map(|queue| (format!("$queue/{queue}{tail}"), *random.pick(&qos)));
+    let filters: Vec<_> = filters.collect();
+    let version = match lease {
+        // Who speaks 3.1.1 is not told what was refused.
+        true => ProtocolVersion::V5,
+        false => version(random),
+    };
+    Traits {
+        client_id: format!("consumer-{number}"),
+        version,
+        persistent: random.percent(60),
+        filters,
+        window: 100,
+        unsubscribes: 0,
+        receive_maximum: *random.pick(&[1, 3, 20]),
+        treatment: Some(Treatment {
+            refuses_percent: *random.pick(&[0, 10, 30]),
+            ignores_percent: *random.pick(&[0, 0, 5]),
+        }),
+        ..subscriber(random, number, false)
     }
 }

@@ -7,6 +7,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use nexum_types::{QoS, Time};
 
+use super::jobs::{JobDelivery, Jobs, Journey, Pushed};
 use crate::judge::messages::{MessageId, payload_of, read_payload};
 use crate::judge::topics::{matches, shared_filter};
 
@@ -38,6 +39,14 @@ pub enum Promise {
     Progress,
     /// The broker keeps to the protocol otherwise.
     Protocol,
+    /// What a publisher was told is not kept is not delivered.
+    Refused,
+    /// What is published later does not come before.
+    NotEarly,
+    /// By QoS 2 it is pushed once, and by QoS 1 as often as it was sent.
+    PushedOnce,
+    /// What is settled, and stored so, does not come again.
+    Settled,
     /// When all sessions have ended and nothing is retained, nothing is stored.
     NothingLeft,
 }
@@ -45,9 +54,13 @@ pub enum Promise {
 /// A message of the run, by the number in its payload.
 pub(super) struct Message {
     publisher: usize,
+    /// As subscribers see it.
     topic: String,
+    journey: Journey,
     qos: QoS,
     bytes: usize,
+    /// It has a Content Type of its own.
+    is_labelled: bool,
     /// It was published with RETAIN.
     retain: bool,
     /// Its publisher's session outlives its connections, so a repetition is known as one.
@@ -55,8 +68,10 @@ pub(super) struct Message {
     /// When it was sent first.
     from: Option<Time>,
     acknowledged: bool,
-    /// It was sent on more than one connection.
-    repeated: bool,
+    /// Its publisher was told that it is not kept.
+    refused: bool,
+    /// On how many connections it was sent.
+    sends: u32,
     is_will: bool,
 }
 
@@ -92,6 +107,7 @@ pub(super) struct Verdict {
     /// What is retained, in the order of its one publisher: the number, or none for clearing.
     writes: BTreeMap<String, Vec<Write>>,
     audited: BTreeMap<String, u32>,
+    pub(super) jobs: Jobs,
     pub(super) claims: u64,
     pub(super) wills: u64,
 }
@@ -107,8 +123,9 @@ struct Write {
 pub(super) struct WriteNumber(usize);
 
 impl Verdict {
-    pub(super) fn new(clients: usize) -> Verdict {
+    pub(super) fn new(clients: usize, jobs: Jobs) -> Verdict {
         Verdict {
+            jobs,
             subscribers: (0..clients).map(|_| Subscriber::default()).collect(),
             ..Verdict::default()
         }
@@ -147,16 +164,20 @@ impl Verdict {
         bytes: usize,
         persistent: bool,
     ) -> u32 {
+        let journey = self.jobs.journey(topic);
         self.messages.push(Message {
             publisher,
-            topic: topic.to_owned(),
+            topic: journey.plain.clone().unwrap_or_else(|| topic.to_owned()),
+            journey,
             qos,
             bytes,
+            is_labelled: false,
             retain: false,
             persistent,
             from: None,
             acknowledged: false,
-            repeated: false,
+            refused: false,
+            sends: 0,
             is_will: false,
         });
         self.messages.len() as u32 - 1
@@ -170,6 +191,28 @@ impl Verdict {
 
     pub(super) fn payload(&self, number: u32) -> Vec<u8> {
         payload_of(MessageId(number), self.messages[number as usize].bytes)
+    }
+
+    /// From now on it has a Content Type.
+    pub(super) fn label(&mut self, number: u32) {
+        self.messages[number as usize].is_labelled = true;
+    }
+
+    /// Its Content Type, if it has one.
+    pub(super) fn label_of(&self, number: u32) -> Option<String> {
+        let is_labelled = self.messages[number as usize].is_labelled;
+        is_labelled.then(|| format!("message/{number}"))
+    }
+
+    /// Whether a message came with the Content Type that it went with.
+    fn check_label(&mut self, number: u32, client: usize, label: ContentType<'_>) {
+        let expected = self.label_of(number);
+        if let ContentType::Told(told) = label
+            && told != expected.as_deref()
+        {
+            let text = format!("client {client} got message {number} with content type {told:?}");
+            self.breach(Promise::Unaltered, text);
+        }
     }
 
     pub(super) fn will_retain(&mut self, topic: &str, number: Option<u32>) -> WriteNumber {
@@ -186,14 +229,16 @@ impl Verdict {
 
     pub(super) fn sent(&mut self, number: u32, now: Time) {
         let message = &mut self.messages[number as usize];
-        if message.from.is_some() {
-            message.repeated = true;
-        }
+        message.sends += 1;
         message.from.get_or_insert(now);
     }
 
     pub(super) fn acknowledged(&mut self, number: u32) {
         self.messages[number as usize].acknowledged = true;
+    }
+
+    pub(super) fn refused(&mut self, number: u32) {
+        self.messages[number as usize].refused = true;
     }
 
     pub(super) fn retained(&mut self, topic: &str, write: WriteNumber) {
@@ -276,33 +321,39 @@ impl Verdict {
     }
 
     /// The client's application got this.
-    pub(super) fn received(&mut self, client: usize, topic: &str, payload: &[u8], form: Form) {
+    pub(super) fn received(&mut self, client: usize, topic: &str, payload: &[u8], form: Form<'_>) {
         if payload.is_empty() {
             return;
         }
-        let Some(MessageId(number)) = read_payload(payload) else {
-            let text = format!("client {client}: a payload of nobody on {topic}");
-            return self.breach(Promise::Unaltered, text);
+        let Some(number) = self.number_in(client, topic, payload) else {
+            return;
         };
-        let Some(message) = self.messages.get(number as usize) else {
-            let text = format!("client {client}: message {number}?");
-            return self.breach(Promise::Unaltered, text);
-        };
+        let message = &self.messages[number as usize];
         if message.topic != topic || message.bytes != payload.len() {
             let text = format!("client {client}: message {number} on {topic}");
             return self.breach(Promise::Unaltered, text);
         }
+        self.check_label(number, client, form.content_type);
+        let message = &self.messages[number as usize];
         if form.retain {
             let newest = self.audited.entry(topic.to_owned()).or_insert(number);
             *newest = number.max(*newest);
             return;
         }
         let from = message.from;
+        let delay = message.journey.delay;
+        if let (Some(from), Some(delay)) = (from, delay)
+            && form.written < from + delay
+        {
+            let text = format!("client {client} got message {number}, and it is not due");
+            return self.breach(Promise::NotEarly, text);
+        }
         let key = (message.publisher, topic.to_owned(), message.qos, form.qos);
         let once = form.qos == QoS::ExactlyOnce
             && message.persistent
             && self.subscribers[client].has_session;
-        let (is_will, repeated) = (message.is_will, message.repeated);
+        let is_in_order = !message.is_will && delay.is_none();
+        let repeated = self.messages[number as usize].sends > 1;
         let subscriber = &mut self.subscribers[client];
         let is_wanted = subscriber.subscriptions.iter().any(|(filter, terms)| {
             let matched = matches(shared_filter(filter).unwrap_or(filter), topic);
@@ -328,7 +379,7 @@ impl Verdict {
             let text = format!("client {client} got message {number} {times} times by QoS 2");
             return self.breach(Promise::ExactlyOnce, text);
         }
-        if is_first && !is_will && !is_shared {
+        if is_first && is_in_order && !is_shared {
             let newest = self.subscribers[client].newest.entry(key).or_insert(number);
             if *newest > number && !repeated {
                 let text = format!("client {client} got message {number} after {newest}");
@@ -338,7 +389,66 @@ impl Verdict {
         }
     }
 
+    /// The number in a payload, if it is whole and that of a message.
+    fn number_in(&mut self, client: usize, topic: &str, payload: &[u8]) -> Option<u32> {
+        let Some(MessageId(number)) = read_payload(payload) else {
+            let text = format!("client {client}: a payload of nobody on {topic}");
+            self.breach(Promise::Unaltered, text);
+            return None;
+        };
+        if self.messages.len() <= number as usize {
+            let text = format!("client {client}: message {number}?");
+            self.breach(Promise::Unaltered, text);
+            return None;
+        }
+        Some(number)
+    }
+
+    /// A consumer got this from a queue. Returns the number of the message.
+    pub(super) fn job_received(&mut self, delivery: &JobDelivery<'_>) -> Option<u32> {
+        let number = self.number_in(delivery.client, delivery.topic, delivery.payload)?;
+        let message = &self.messages[number as usize];
+        if message.bytes != delivery.payload.len() {
+            let text = format!("message {number} on {}", delivery.topic);
+            self.breach(Promise::Unaltered, text);
+            return None;
+        }
+        self.check_label(number, delivery.client, delivery.content_type);
+        let message = &self.messages[number as usize];
+        let pushed = Pushed {
+            number,
+            journey: message.journey.clone(),
+            qos: message.qos,
+            persistent: message.persistent,
+            from: message.from,
+            sends: message.sends,
+            refused: message.refused && !message.acknowledged,
+        };
+        if let Err((promise, text)) = self.jobs.delivered(delivery, &pushed) {
+            self.breach(promise, text);
+        }
+        Some(number)
+    }
+
     // The end.
+
+    /// What was pushed and acknowledged has been settled, or died.
+    pub(super) fn check_jobs(&mut self) {
+        for number in 0..self.messages.len() as u32 {
+            let message = &self.messages[number as usize];
+            let is_pushed = message.acknowledged
+                && message.journey.queue.is_some()
+                && !(message.journey.is_captured() && message.from <= self.jobs.captures_since);
+            if is_pushed && let Err(why) = self.jobs.has_ended(number) {
+                let message = &self.messages[number as usize];
+                let text = format!(
+                    "message {number} of client {} ({:?}, {:?}), sent first at {:?}: {why}",
+                    message.publisher, message.journey, message.qos, message.from
+                );
+                return self.breach(Promise::NotLost, text);
+            }
+        }
+    }
 
     /// Everybody has been there for long enough.
     pub(super) fn check_deliveries(&mut self) {
@@ -368,12 +478,14 @@ impl Verdict {
         let (true, Some(from)) = (message.acknowledged, message.from) else {
             return None;
         };
+        message.journey.plain.as_ref()?;
         let subscriber = &self.subscribers[client];
         if !subscriber.has_session {
             return None;
         }
         let holds = subscriber.subscriptions.iter().find(|(filter, terms)| {
             !terms.ending
+                && !is_of_queue(filter)
                 && terms.since.is_some_and(|since| since < from)
                 && terms.qos != QoS::AtMostOnce
                 && matches(shared_filter(filter).unwrap_or(filter), &message.topic)
@@ -415,9 +527,26 @@ impl Verdict {
     }
 }
 
+/// Whether a filter is of a queue, of which each message goes to one.
+pub(super) fn is_of_queue(filter: &str) -> bool {
+    let filter = shared_filter(filter).unwrap_or(filter);
+    filter.starts_with("$queue/") || filter.starts_with("$q/")
+}
+
+/// What a client was told of the Content Type.
+#[derive(Clone, Copy, Debug)]
+pub(super) enum ContentType<'a> {
+    /// 3.1.1 knows none.
+    Unknown,
+    Told(Option<&'a str>),
+}
+
 /// How a message came.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Form {
+pub(super) struct Form<'a> {
     pub(super) qos: QoS,
     pub(super) retain: bool,
+    pub(super) content_type: ContentType<'a>,
+    /// When the broker wrote it.
+    pub(super) written: Time,
 }

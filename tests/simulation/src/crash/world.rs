@@ -3,14 +3,17 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
-use nexum_core::{Key, LoadId, PeerBatch, ShardId, StoreRefusal};
+use nexum_core::{ExtensionBatch, Key, LoadId, PeerBatch, ShardId};
+use nexum_extension_api::Output;
 use nexum_types::{QoS, Time};
 
 use super::broker::{End, Link, Shell, Work, origin};
 use super::clients::{Client, Deed, Phase, Tools};
 use super::faults::{Bug, Planted, Trouble, failing};
-use super::keeper::Keeper;
-use super::scenario::Scenario;
+use super::hosts::{HostShell, HostWork};
+use super::jobs::Jobs;
+use super::keeper::{Keeper, Told};
+use super::scenario::{Cast, QUEUES, Scenario};
 use super::verdict::{Promise, Verdict};
 use crate::agenda::Agenda;
 use crate::history::History;
@@ -46,12 +49,18 @@ pub struct Tally {
     pub wills: u64,
     /// Times that damage was told of.
     pub damage_told: u64,
+    /// Deliveries from queues.
+    pub jobs: u64,
+    /// Settlements of which it was certain that they are stored.
+    pub settled: u64,
+    /// Pushes that had to be settled or dead.
+    pub job_claims: u64,
 }
 
 impl Tally {
     /// Each with its name.
     #[must_use]
-    pub fn entries(&self) -> [(&'static str, u64); 13] {
+    pub fn entries(&self) -> [(&'static str, u64); 16] {
         let Tally {
             steps,
             power_cuts,
@@ -66,6 +75,9 @@ impl Tally {
             claims,
             wills,
             damage_told,
+            jobs,
+            settled,
+            job_claims,
         } = *self;
         [
             ("steps", steps),
@@ -81,6 +93,9 @@ impl Tally {
             ("claims", claims),
             ("wills", wills),
             ("damage told", damage_told),
+            ("jobs", jobs),
+            ("settled", settled),
+            ("job claims", job_claims),
         ]
     }
 }
@@ -100,6 +115,9 @@ impl std::ops::AddAssign for Tally {
         self.claims += other.claims;
         self.wills += other.wills;
         self.damage_told += other.damage_told;
+        self.jobs += other.jobs;
+        self.settled += other.settled;
+        self.job_claims += other.job_claims;
     }
 }
 
@@ -120,7 +138,7 @@ pub(super) enum Happening {
     },
     Answers {
         life: u64,
-        answers: Vec<(ShardId, u64, Option<StoreRefusal>)>,
+        answers: Vec<Told>,
     },
     Retry {
         life: u64,
@@ -133,6 +151,30 @@ pub(super) enum Happening {
         shard: ShardId,
         load: LoadId,
         keys: Vec<Key>,
+    },
+    /// What a shard has for an extension.
+    HostBatch {
+        life: u64,
+        host: usize,
+        batch: ExtensionBatch,
+    },
+    HostTurn {
+        life: u64,
+        host: usize,
+    },
+    /// What an extension wants of a shard.
+    Outputs {
+        life: u64,
+        host: usize,
+        shard: ShardId,
+        outputs: Vec<Output>,
+    },
+    /// What a client has settled must be stored by now, if nothing went wrong meanwhile.
+    Confirm {
+        life: u64,
+        client: usize,
+        link: LinkId,
+        job: u64,
     },
     /// A socket reaches the broker.
     Accept {
@@ -150,6 +192,8 @@ pub(super) enum Happening {
     Down {
         link: LinkId,
         bytes: Vec<u8>,
+        /// When the broker wrote it.
+        written: Time,
     },
     DownEnd {
         link: LinkId,
@@ -176,6 +220,13 @@ enum Mood {
     Calm,
 }
 
+/// How long a settlement takes to the disk, at most: the network, two crossings, three turns, and a
+/// commit.
+const SETTLED_BY: Duration = Duration::from_millis(150);
+
+/// How long after the disk is well again somebody may still be waiting to try it again.
+const RECOVERED_BY: Duration = Duration::from_secs(4);
+
 pub(super) struct World {
     pub(super) seed: u64,
     pub(super) scenario: Scenario,
@@ -187,6 +238,7 @@ pub(super) struct World {
     pub(super) starts: usize,
     pub(super) shells: Vec<Shell>,
     pub(super) keeper: Keeper,
+    pub(super) hosts: Vec<HostShell>,
     pub(super) links: Vec<Link>,
     /// When the last batch of a channel arrives.
     pub(super) channels: BTreeMap<(ShardId, ShardId), Time>,
@@ -196,20 +248,26 @@ pub(super) struct World {
     pub(super) tally: Tally,
     /// Shards whose store refuses.
     pub(super) refusing: BTreeSet<ShardId>,
+    /// When the disk was not well, or the store refused something, for the last time.
+    pub(super) disturbed_at: Time,
     clients: Vec<Client>,
     rounds: Vec<u64>,
     /// A client stays away so long.
     away_until: Vec<Time>,
     mood: Mood,
+    /// The disk fails, or is full.
+    is_unwell: bool,
     /// There is no broker.
     is_down: bool,
+    /// When the broker wrote what is being read.
+    written: Time,
     /// Packets under way in either direction, at any time.
     traffic: u64,
 }
 
 impl World {
-    pub(super) fn new(seed: u64, planted: Planted, remembers: bool) -> World {
-        let scenario = Scenario::new(seed);
+    pub(super) fn new(seed: u64, cast: Cast, planted: Planted, remembers: bool) -> World {
+        let scenario = Scenario::new(seed, cast);
         let mut options = scenario.options.clone();
         planted.tamper_options(&mut options);
         let clients: Vec<Client> = scenario
@@ -219,6 +277,7 @@ impl World {
             .map(|(number, traits)| Client::new(number, traits.clone()))
             .collect();
         let mut random = Random::new(!seed);
+        let jobs = Jobs::new(scenario.extended.as_ref());
         World {
             seed,
             keeper: Keeper::new(random.next(), options),
@@ -228,18 +287,22 @@ impl World {
             life: 0,
             starts: 0,
             shells: Vec::new(),
+            hosts: Vec::new(),
             links: Vec::new(),
             channels: BTreeMap::new(),
-            verdict: Verdict::new(clients.len()),
+            verdict: Verdict::new(clients.len(), jobs),
             history: History::new(remembers),
             planted,
             tally: Tally::default(),
             refusing: BTreeSet::new(),
+            disturbed_at: Time::ZERO,
             rounds: vec![0; clients.len()],
             away_until: vec![Time::ZERO; clients.len()],
             clients,
             mood: Mood::Trouble,
+            is_unwell: false,
             is_down: false,
+            written: Time::ZERO,
             traffic: 0,
             scenario,
         }
@@ -250,6 +313,9 @@ impl World {
         self.tally.acknowledged = self.verdict.acknowledged_count() as u64;
         self.tally.claims = self.verdict.claims;
         self.tally.wills = self.verdict.wills;
+        self.tally.jobs = self.verdict.jobs.deliveries;
+        self.tally.settled = self.verdict.jobs.settled;
+        self.tally.job_claims = self.verdict.jobs.claims;
         let lines = self.history.into_lines();
         (self.tally, lines, self.verdict.into_breach())
     }
@@ -270,6 +336,13 @@ impl World {
         self.run_until(begin + self.scenario.lasts);
         self.calm_down();
         self.settle();
+        self.publish_delayed();
+        if let Some(extended) = &self.scenario.extended {
+            // What nobody will settle any more goes to somebody else.
+            let lapses = extended.visibility + Duration::from_secs(5);
+            self.run_until(self.now + lapses);
+            self.settle();
+        }
         self.probe();
         self.settle();
         if self.is_over() {
@@ -277,6 +350,9 @@ impl World {
         }
         self.verdict.check_deliveries();
         self.audit();
+        if self.scenario.extended.is_some() {
+            self.audit_jobs();
+        }
         self.leave();
     }
 
@@ -317,6 +393,22 @@ impl World {
                 load,
                 keys,
             } if life == self.life => self.load(shard, load, keys),
+            Happening::HostBatch { life, host, batch } if life == self.life => {
+                self.give_host(host, HostWork::Batch(batch));
+            }
+            Happening::HostTurn { life, host } if life == self.life => self.host_turn(host),
+            Happening::Outputs {
+                life,
+                host,
+                shard,
+                outputs,
+            } if life == self.life => self.outputs_arrived(host, shard, outputs),
+            Happening::Confirm {
+                life,
+                client,
+                link,
+                job,
+            } if life == self.life => self.confirm(client, link, job),
             Happening::Accept { life, link } if life == self.life => {
                 let shard = ShardId(self.random.below(self.shells.len()) as u16);
                 if self.links[link.0].end == End::Moving {
@@ -331,6 +423,10 @@ impl World {
             | Happening::Retry { .. }
             | Happening::Checkpoint { .. }
             | Happening::Load { .. }
+            | Happening::HostBatch { .. }
+            | Happening::HostTurn { .. }
+            | Happening::Outputs { .. }
+            | Happening::Confirm { .. }
             | Happening::Accept { .. } => {}
             Happening::Up { link, bytes, at } => {
                 let record = &self.links[link.0];
@@ -340,7 +436,11 @@ impl World {
                 }
             }
             Happening::UpEnd { link } => self.end_arrived(link),
-            Happening::Down { link, bytes } => self.down_arrived(link, &bytes),
+            Happening::Down {
+                link,
+                bytes,
+                written,
+            } => self.down_arrived(link, &bytes, written),
             Happening::DownEnd { link } => self.client_learns(link),
             Happening::Act { client, round } => {
                 if self.rounds[client] == round {
@@ -366,7 +466,13 @@ impl World {
         let record = &mut self.links[link.0];
         let at = at.max(record.last_down);
         record.last_down = at;
-        self.agenda.enter(at, Happening::Down { link, bytes });
+        let written = self.now;
+        let happening = Happening::Down {
+            link,
+            bytes,
+            written,
+        };
+        self.agenda.enter(at, happening);
     }
 
     pub(super) fn end_down(&mut self, link: LinkId) {
@@ -375,7 +481,7 @@ impl World {
         self.agenda.enter(at, Happening::DownEnd { link });
     }
 
-    fn down_arrived(&mut self, link: LinkId, bytes: &[u8]) {
+    fn down_arrived(&mut self, link: LinkId, bytes: &[u8], written: Time) {
         let record = &self.links[link.0];
         let client = record.client;
         let is_lost = record.down_until.is_some_and(|until| self.now > until);
@@ -383,6 +489,7 @@ impl World {
             return;
         }
         self.traffic += 1;
+        self.written = written;
         self.with(client, |client, tools| client.read(link, bytes, tools));
         self.answer_in_time(client, link);
     }
@@ -412,12 +519,28 @@ impl World {
             verdict: &mut self.verdict,
             history: &mut self.history,
             stores: self.tally.refusals == 0,
+            written: self.written,
+            settled: Vec::new(),
             out: Vec::new(),
             closes: false,
         };
         let result = does(&mut self.clients[client], &mut tools);
-        let Tools { out, closes, .. } = tools;
+        let Tools {
+            out,
+            closes,
+            settled,
+            ..
+        } = tools;
         if let Some(link) = self.clients[client].link() {
+            for job in settled {
+                let happening = Happening::Confirm {
+                    life: self.life,
+                    client,
+                    link,
+                    job,
+                };
+                self.agenda.enter(self.now + SETTLED_BY, happening);
+            }
             if !out.is_empty() {
                 let at = self.now + self.random.within(self.scenario.network);
                 let record = &mut self.links[link.0];
@@ -455,6 +578,21 @@ impl World {
         record.down_until.get_or_insert(self.now);
         let at = lucky + self.random.within(Span::millis(0, 400));
         self.agenda.enter(at, Happening::UpEnd { link });
+    }
+
+    /// A settlement that has arrived for certain, in good times, is stored.
+    fn confirm(&mut self, client: usize, link: LinkId, job: u64) {
+        let has_arrived = self.clients[client].link() == Some(link)
+            && self.links[link.0].up_until.is_none()
+            && matches!(self.links[link.0].end, End::Open(..));
+        if has_arrived && self.is_undisturbed() {
+            self.verdict.jobs.confirmed(job, self.now);
+        }
+    }
+
+    /// Nothing was wrong with the disk for so long that nobody waits for it any more.
+    fn is_undisturbed(&self) -> bool {
+        !self.is_unwell && self.now.since(self.disturbed_at) > RECOVERED_BY
     }
 
     // The clients.
@@ -531,6 +669,9 @@ impl World {
         }
         self.history
             .note(self.now, || format!("trouble: {trouble:?}"));
+        if let Trouble::Full(..) | Trouble::Failing(..) = trouble {
+            self.is_unwell = true;
+        }
         match trouble {
             Trouble::PowerCut => self.crash(true),
             // Damage is looked for where nothing was torn.
@@ -551,6 +692,8 @@ impl World {
     }
 
     fn heal(&mut self) {
+        self.is_unwell = false;
+        self.disturbed_at = self.now;
         self.keeper.disk.heal();
         self.keeper.disk.set_room(u64::MAX);
     }
@@ -568,7 +711,9 @@ impl World {
         });
         self.keeper.forget();
         self.shells.clear();
+        self.hosts.clear();
         self.channels.clear();
+        self.verdict.jobs.crashed();
         if power_goes {
             self.tally.power_cuts += 1;
             self.keeper.disk.crash();
@@ -636,6 +781,7 @@ impl World {
             .note(self.now, || "───── calm ─────".to_owned());
         for client in 0..self.clients.len() - 1 {
             self.clients[client].calm_down();
+            self.with(client, |client, tools| client.finish_jobs(tools));
             if !self.clients[client].is_connected() {
                 self.act_within(client, Span::millis(1, 50));
             }
@@ -675,6 +821,21 @@ impl World {
         }
     }
 
+    /// What was refused is tried again, later and later; if it is captured by a small queue, only as
+    /// much of it as that has room for gets through each time.
+    fn publish_delayed(&mut self) {
+        const PUBLISHED_BY: Duration = Duration::from_secs(12 * 3600);
+        let begin = self.now;
+        while self.delayed_messages() > 0 && !self.is_over() {
+            self.run_until(self.now + Duration::from_secs(5));
+            if self.now.since(begin) > PUBLISHED_BY {
+                let count = self.delayed_messages();
+                let text = format!("{count} messages are not published");
+                self.verdict.breach(Promise::Progress, text);
+            }
+        }
+    }
+
     /// One more message on each topic: the subscriptions are still there.
     fn probe(&mut self) {
         for client in 0..self.clients.len() - 1 {
@@ -707,6 +868,20 @@ impl World {
             });
         }
         self.settle();
+    }
+
+    /// The auditor takes the dead letters; then everything that was pushed has been somewhere.
+    fn audit_jobs(&mut self) {
+        let auditor = self.clients.len() - 1;
+        let dead = QUEUES.map(|queue| (format!("$queue/{queue}/$dlq"), QoS::AtLeastOnce));
+        self.with(auditor, |client, tools| client.subscribe_to(&dead, tools));
+        self.settle();
+        self.publish_delayed();
+        self.settle();
+        self.run_until(self.now + Duration::from_secs(5));
+        if !self.is_over() {
+            self.verdict.check_jobs();
+        }
     }
 
     /// Everybody ends their session; then nothing may be left.
