@@ -19,11 +19,14 @@
 
 mod broker;
 mod clients;
+mod end;
 mod faults;
 mod hosts;
 mod jobs;
 mod keeper;
+mod network;
 mod scenario;
+mod tally;
 mod verdict;
 mod world;
 
@@ -32,8 +35,8 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 
 pub use faults::Bug;
 pub use scenario::Cast;
+pub use tally::Tally;
 pub use verdict::Promise;
-pub use world::Tally;
 
 use faults::Planted;
 use world::World;

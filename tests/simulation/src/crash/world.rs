@@ -5,121 +5,21 @@ use std::time::Duration;
 
 use nexum_core::{ExtensionBatch, Key, LoadId, PeerBatch, ShardId};
 use nexum_extension_api::Output;
-use nexum_types::{QoS, Time};
+use nexum_types::Time;
 
 use super::broker::{End, Link, Shell, Work, origin};
-use super::clients::{Client, Deed, Phase, Tools};
+use super::clients::{Client, Deed, Phase};
 use super::faults::{Bug, Planted, Trouble, failing};
 use super::hosts::{HostShell, HostWork};
 use super::jobs::Jobs;
 use super::keeper::{Keeper, Told};
-use super::scenario::{Cast, QUEUES, Scenario};
+use super::scenario::{Cast, Scenario};
+use super::tally::Tally;
 use super::verdict::{Promise, Verdict};
 use crate::agenda::Agenda;
 use crate::history::History;
 use crate::link::LinkId;
 use crate::random::{Random, Span};
-
-/// How often things happened.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Tally {
-    /// Events.
-    pub steps: u64,
-    /// Times that the power went.
-    pub power_cuts: u64,
-    /// Times that the process died.
-    pub kills: u64,
-    /// Commits.
-    pub commits: u64,
-    /// Checkpoints, also those that failed.
-    pub checkpoints: u64,
-    /// Records that came back.
-    pub restored: u64,
-    /// Messages that came back when they were to be sent.
-    pub loaded: u64,
-    /// Times that a shard began to refuse.
-    pub refusals: u64,
-    /// Messages published.
-    pub messages: u64,
-    /// …and acknowledged.
-    pub acknowledged: u64,
-    /// Deliveries that were promised.
-    pub claims: u64,
-    /// Wills that a crash made due.
-    pub wills: u64,
-    /// Times that damage was told of.
-    pub damage_told: u64,
-    /// Deliveries from queues.
-    pub jobs: u64,
-    /// Settlements of which it was certain that they are stored.
-    pub settled: u64,
-    /// Pushes that had to be settled or dead.
-    pub job_claims: u64,
-}
-
-impl Tally {
-    /// Each with its name.
-    #[must_use]
-    pub fn entries(&self) -> [(&'static str, u64); 16] {
-        let Tally {
-            steps,
-            power_cuts,
-            kills,
-            commits,
-            checkpoints,
-            restored,
-            loaded,
-            refusals,
-            messages,
-            acknowledged,
-            claims,
-            wills,
-            damage_told,
-            jobs,
-            settled,
-            job_claims,
-        } = *self;
-        [
-            ("steps", steps),
-            ("power cuts", power_cuts),
-            ("kills", kills),
-            ("commits", commits),
-            ("checkpoints", checkpoints),
-            ("restored", restored),
-            ("loaded", loaded),
-            ("refusals", refusals),
-            ("messages", messages),
-            ("acknowledged", acknowledged),
-            ("claims", claims),
-            ("wills", wills),
-            ("damage told", damage_told),
-            ("jobs", jobs),
-            ("settled", settled),
-            ("job claims", job_claims),
-        ]
-    }
-}
-
-impl std::ops::AddAssign for Tally {
-    fn add_assign(&mut self, other: Tally) {
-        self.steps += other.steps;
-        self.power_cuts += other.power_cuts;
-        self.kills += other.kills;
-        self.commits += other.commits;
-        self.checkpoints += other.checkpoints;
-        self.restored += other.restored;
-        self.loaded += other.loaded;
-        self.refusals += other.refusals;
-        self.messages += other.messages;
-        self.acknowledged += other.acknowledged;
-        self.claims += other.claims;
-        self.wills += other.wills;
-        self.damage_told += other.damage_told;
-        self.jobs += other.jobs;
-        self.settled += other.settled;
-        self.job_claims += other.job_claims;
-    }
-}
 
 /// Something that is going to happen. What belongs to a life of the broker ends with it.
 pub(super) enum Happening {
@@ -215,17 +115,10 @@ pub(super) enum Happening {
 
 /// What the clients are up to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Mood {
+pub(super) enum Mood {
     Trouble,
     Calm,
 }
-
-/// How long a settlement takes to the disk, at most: the network, two crossings, three turns, and a
-/// commit.
-const SETTLED_BY: Duration = Duration::from_millis(150);
-
-/// How long after the disk is well again somebody may still be waiting to try it again.
-const RECOVERED_BY: Duration = Duration::from_secs(4);
 
 pub(super) struct World {
     pub(super) seed: u64,
@@ -250,19 +143,19 @@ pub(super) struct World {
     pub(super) refusing: BTreeSet<ShardId>,
     /// When the disk was not well, or the store refused something, for the last time.
     pub(super) disturbed_at: Time,
-    clients: Vec<Client>,
-    rounds: Vec<u64>,
+    pub(super) clients: Vec<Client>,
+    pub(super) rounds: Vec<u64>,
     /// A client stays away so long.
     away_until: Vec<Time>,
-    mood: Mood,
+    pub(super) mood: Mood,
     /// The disk fails, or is full.
-    is_unwell: bool,
+    pub(super) is_unwell: bool,
     /// There is no broker.
-    is_down: bool,
+    pub(super) is_down: bool,
     /// When the broker wrote what is being read.
-    written: Time,
+    pub(super) written: Time,
     /// Packets under way in either direction, at any time.
-    traffic: u64,
+    pub(super) traffic: u64,
 }
 
 impl World {
@@ -356,11 +249,11 @@ impl World {
         self.leave();
     }
 
-    fn is_over(&self) -> bool {
+    pub(super) fn is_over(&self) -> bool {
         self.verdict.has_breach() || self.tally.damage_told > 0
     }
 
-    fn run_until(&mut self, end: Time) {
+    pub(super) fn run_until(&mut self, end: Time) {
         while !self.is_over()
             && let Some((at, happening)) = self.agenda.next(end)
         {
@@ -459,152 +352,16 @@ impl World {
         }
     }
 
-    // The network.
-
-    pub(super) fn down(&mut self, link: LinkId, bytes: Vec<u8>) {
-        let at = self.now + self.random.within(self.scenario.network);
-        let record = &mut self.links[link.0];
-        let at = at.max(record.last_down);
-        record.last_down = at;
-        let written = self.now;
-        let happening = Happening::Down {
-            link,
-            bytes,
-            written,
-        };
-        self.agenda.enter(at, happening);
-    }
-
-    pub(super) fn end_down(&mut self, link: LinkId) {
-        let at = self.now + self.random.within(self.scenario.network);
-        let at = at.max(self.links[link.0].last_down);
-        self.agenda.enter(at, Happening::DownEnd { link });
-    }
-
-    fn down_arrived(&mut self, link: LinkId, bytes: &[u8], written: Time) {
-        let record = &self.links[link.0];
-        let client = record.client;
-        let is_lost = record.down_until.is_some_and(|until| self.now > until);
-        if is_lost || self.clients[client].link() != Some(link) {
-            return;
-        }
-        self.traffic += 1;
-        self.written = written;
-        self.with(client, |client, tools| client.read(link, bytes, tools));
-        self.answer_in_time(client, link);
-    }
-
-    fn answer_in_time(&mut self, client: usize, link: LinkId) {
-        if let Some(at) = self.clients[client].next_answer() {
-            let at = at.max(self.now + Duration::from_micros(1));
-            self.agenda.enter(at, Happening::Answer { client, link });
-        }
-    }
-
-    /// The client's end of a connection finds that the other is gone.
-    fn client_learns(&mut self, link: LinkId) {
-        let client = self.links[link.0].client;
-        if self.clients[client].link() == Some(link) {
-            self.clients[client].disconnected();
-            let pause = self.clients[client].traits.pause;
-            self.act_within(client, pause);
-        }
-    }
-
-    /// Lets a client do something, and sends what it has written.
-    fn with<R>(&mut self, client: usize, does: impl FnOnce(&mut Client, &mut Tools<'_>) -> R) -> R {
-        let mut tools = Tools {
-            now: self.now,
-            random: &mut self.random,
-            verdict: &mut self.verdict,
-            history: &mut self.history,
-            stores: self.tally.refusals == 0,
-            written: self.written,
-            settled: Vec::new(),
-            out: Vec::new(),
-            closes: false,
-        };
-        let result = does(&mut self.clients[client], &mut tools);
-        let Tools {
-            out,
-            closes,
-            settled,
-            ..
-        } = tools;
-        if let Some(link) = self.clients[client].link() {
-            for job in settled {
-                let happening = Happening::Confirm {
-                    life: self.life,
-                    client,
-                    link,
-                    job,
-                };
-                self.agenda.enter(self.now + SETTLED_BY, happening);
-            }
-            if !out.is_empty() {
-                let at = self.now + self.random.within(self.scenario.network);
-                let record = &mut self.links[link.0];
-                let at = at.max(record.last_up);
-                record.last_up = at;
-                self.agenda.enter(
-                    at,
-                    Happening::Up {
-                        link,
-                        bytes: out,
-                        at,
-                    },
-                );
-            }
-            if closes {
-                let at = self.links[link.0].last_up;
-                self.agenda
-                    .enter(at.max(self.now), Happening::UpEnd { link });
-                self.clients[client].disconnected();
-                if !self.clients[client].is_leaving {
-                    let pause = self.clients[client].traits.pause;
-                    self.act_within(client, pause);
-                }
-            }
-        }
-        result
-    }
-
-    /// From now on nothing gets through; what is under way may have been lucky.
-    fn cut(&mut self, link: LinkId) {
-        let lucky = self.now + self.random.within(self.scenario.network);
-        self.history.note(self.now, || format!("{link:?} is cut"));
-        let record = &mut self.links[link.0];
-        record.up_until.get_or_insert(lucky);
-        record.down_until.get_or_insert(self.now);
-        let at = lucky + self.random.within(Span::millis(0, 400));
-        self.agenda.enter(at, Happening::UpEnd { link });
-    }
-
-    /// A settlement that has arrived for certain, in good times, is stored.
-    fn confirm(&mut self, client: usize, link: LinkId, job: u64) {
-        let has_arrived = self.clients[client].link() == Some(link)
-            && self.links[link.0].up_until.is_none()
-            && matches!(self.links[link.0].end, End::Open(..));
-        if has_arrived && self.is_undisturbed() {
-            self.verdict.jobs.confirmed(job, self.now);
-        }
-    }
-
-    /// Nothing was wrong with the disk for so long that nobody waits for it any more.
-    fn is_undisturbed(&self) -> bool {
-        !self.is_unwell && self.now.since(self.disturbed_at) > RECOVERED_BY
-    }
-
     // The clients.
 
-    fn act_within(&mut self, client: usize, span: Span) {
+    pub(super) fn act_within(&mut self, client: usize, span: Span) {
         self.rounds[client] += 1;
         let at = (self.now + self.random.within(span)).max(self.away_until[client]);
         let round = self.rounds[client];
         self.agenda.enter(at, Happening::Act { client, round });
     }
 
-    fn act(&mut self, client: usize) {
+    pub(super) fn act(&mut self, client: usize) {
         if self.now < self.away_until[client] {
             return self.act_within(client, Span::millis(0, 1));
         }
@@ -648,7 +405,7 @@ impl World {
         }
     }
 
-    fn connect(&mut self, client: usize) {
+    pub(super) fn connect(&mut self, client: usize) {
         if self.is_down {
             return;
         }
@@ -691,7 +448,7 @@ impl World {
         }
     }
 
-    fn heal(&mut self) {
+    pub(super) fn heal(&mut self) {
         self.is_unwell = false;
         self.disturbed_at = self.now;
         self.keeper.disk.heal();
@@ -764,160 +521,5 @@ impl World {
             self.keeper.disk.crash_at(operations);
         }
         self.start();
-    }
-
-    // The end.
-
-    /// Nothing goes wrong any more, and everybody is there.
-    fn calm_down(&mut self) {
-        self.mood = Mood::Calm;
-        // It may have gone where nobody looked.
-        if self.keeper.disk.is_off() {
-            self.crash(true);
-        }
-        self.heal();
-        self.keeper.disk.crash_at(u64::MAX / 2);
-        self.history
-            .note(self.now, || "───── calm ─────".to_owned());
-        for client in 0..self.clients.len() - 1 {
-            self.clients[client].calm_down();
-            self.with(client, |client, tools| client.finish_jobs(tools));
-            if !self.clients[client].is_connected() {
-                self.act_within(client, Span::millis(1, 50));
-            }
-        }
-    }
-
-    /// Until everything has come to rest.
-    fn settle(&mut self) {
-        const REST: Duration = Duration::from_millis(2_200);
-        const REST_BY: Duration = Duration::from_secs(120);
-        let begin = self.now;
-        let mut rested = Duration::ZERO;
-        while rested < REST && !self.is_over() {
-            let before = self.traffic;
-            let step = Duration::from_millis(550);
-            self.run_until(self.now + step);
-            let is_quiet = self.traffic == before
-                && !self.is_down
-                && self.clients.iter().all(|client| {
-                    client.is_at_rest()
-                        && (client.is_connected() || client.number + 1 == self.clients.len())
-                });
-            rested = if is_quiet {
-                rested + step
-            } else {
-                Duration::ZERO
-            };
-            if self.now.since(begin) > REST_BY {
-                let waits: Vec<String> = self
-                    .clients
-                    .iter()
-                    .filter(|client| !client.is_at_rest() || !client.is_connected())
-                    .map(|client| format!("client {} {}", client.number, client.waits_for()))
-                    .collect();
-                self.verdict.breach(Promise::Progress, waits.join("; "));
-            }
-        }
-    }
-
-    /// What was refused is tried again, later and later; if it is captured by a small queue, only as
-    /// much of it as that has room for gets through each time.
-    fn publish_delayed(&mut self) {
-        const PUBLISHED_BY: Duration = Duration::from_secs(12 * 3600);
-        let begin = self.now;
-        while self.delayed_messages() > 0 && !self.is_over() {
-            self.run_until(self.now + Duration::from_secs(5));
-            if self.now.since(begin) > PUBLISHED_BY {
-                let count = self.delayed_messages();
-                let text = format!("{count} messages are not published");
-                self.verdict.breach(Promise::Progress, text);
-            }
-        }
-    }
-
-    /// One more message on each topic: the subscriptions are still there.
-    fn probe(&mut self) {
-        for client in 0..self.clients.len() - 1 {
-            let topics = self.clients[client].traits.topics.clone();
-            self.clients[client].traits.window = usize::MAX;
-            for topic in topics {
-                self.with(client, |client, tools| {
-                    client.publish_on(&topic, QoS::ExactlyOnce, None, tools);
-                });
-            }
-        }
-    }
-
-    fn audit(&mut self) {
-        let auditor = self.clients.len() - 1;
-        self.verdict.begin_audit();
-        self.act(auditor);
-        self.settle();
-        self.with(auditor, |client, tools| {
-            client.subscribe_to(&[("r/#".to_owned(), QoS::AtLeastOnce)], tools);
-        });
-        self.settle();
-        // What was refused and is sent again may come behind what was not.
-        if !self.is_over() && self.tally.refusals == 0 {
-            self.verdict.check_retained();
-        }
-        for topic in self.verdict.retained_topics() {
-            self.with(auditor, |client, tools| {
-                client.publish_on(&topic, QoS::AtLeastOnce, Some(true), tools);
-            });
-        }
-        self.settle();
-    }
-
-    /// The auditor takes the dead letters; then everything that was pushed has been somewhere.
-    fn audit_jobs(&mut self) {
-        let auditor = self.clients.len() - 1;
-        let dead = QUEUES.map(|queue| (format!("$queue/{queue}/$dlq"), QoS::AtLeastOnce));
-        self.with(auditor, |client, tools| client.subscribe_to(&dead, tools));
-        self.settle();
-        self.publish_delayed();
-        self.settle();
-        self.run_until(self.now + Duration::from_secs(5));
-        if !self.is_over() {
-            self.verdict.check_jobs();
-        }
-    }
-
-    /// Everybody ends their session; then nothing may be left.
-    fn leave(&mut self) {
-        for client in 0..self.clients.len() {
-            if let Some(link) = self.clients[client].link() {
-                self.cut(link);
-                self.clients[client].disconnected();
-            }
-            self.clients[client].is_leaving = true;
-            self.connect(client);
-        }
-        // Nobody comes again.
-        for round in &mut self.rounds {
-            *round += 1;
-        }
-        self.run_until(self.now + Duration::from_secs(3));
-        for round in &mut self.rounds {
-            *round += 1;
-        }
-        self.run_until(self.now + Duration::from_secs(2));
-        if self.is_over() {
-            return;
-        }
-        if let Some(left) = self.what_is_left() {
-            self.verdict
-                .breach(Promise::NothingLeft, format!("before a restart: {left}"));
-        }
-        self.crash(false);
-        self.run_until(self.now + Duration::from_secs(1));
-        if self.is_over() {
-            return;
-        }
-        if let Some(left) = self.what_is_left() {
-            self.verdict
-                .breach(Promise::NothingLeft, format!("after a restart: {left}"));
-        }
     }
 }
