@@ -5,7 +5,7 @@
 //! all, vanish, come back, take sessions over; and a judge who sees every byte on both sides of
 //! the core and knows what the specification promises. No socket, no thread, no sleep: the clock
 //! is a number, and a seed replays a run to the last byte. [`crash`] has a real store in the place
-//! of the network's troubles: there the power goes.
+//! of the network's troubles, and real extensions if they are wanted: there the power goes.
 //!
 //! ```
 //! let report = nexum_simulation::run(7, nexum_simulation::Options::default());

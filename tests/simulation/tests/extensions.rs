@@ -7,7 +7,10 @@
 use nexum_simulation::crash::{Bug, Cast, Options, Tally, run};
 
 /// Seeds that failed once.
-const REGRESSIONS: [u64; 0] = [];
+const REGRESSIONS: [u64; 23] = [
+    557, 846, 1136, 1165, 1227, 1269, 1320, 1364, 1658, 1691, 1715, 1769, 102_458, 110_907,
+    112_789, 116_815, 120_590, 125_538, 128_392, 153_602, 211_104, 515_961, 523_150,
+];
 
 const OPTIONS: Options = Options {
     cast: Cast::Extensions,
@@ -33,7 +36,7 @@ fn seeds() -> Vec<u64> {
         return vec![seed];
     }
     match from_environment("NEXUM_CRASH_SEEDS") {
-        None => (0..60).chain(REGRESSIONS).collect(),
+        None => (0..300).chain(REGRESSIONS).collect(),
         Some(count) => {
             let from = from_environment("NEXUM_CRASH_FROM").unwrap_or_else(anywhere);
             (from..from + count).collect()

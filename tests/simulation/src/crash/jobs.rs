@@ -14,6 +14,9 @@ use super::scenario::{CAPTURED, Extended};
 use super::verdict::{ContentType, Promise};
 use crate::link::LinkId;
 
+/// In front of a target: the `id` follows, and a slash.
+pub(super) const WITH_ID: &str = "$opt/id=";
+
 /// Where what is published to a topic goes.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Journey {
@@ -23,6 +26,8 @@ pub(super) struct Journey {
     /// What follows the name of the queue.
     levels: Option<String>,
     pub(super) delay: Option<Duration>,
+    /// Its producer gave it an `id`: a repetition is known by that.
+    has_id: bool,
 }
 
 impl Journey {
@@ -34,6 +39,14 @@ impl Journey {
             let millis = when.trim_end_matches("ms").parse().unwrap_or(0);
             return Journey {
                 delay: Some(Duration::from_millis(millis)),
+                ..Journey::new(target, captor)
+            };
+        }
+        if let Some(rest) = topic.strip_prefix(WITH_ID)
+            && let Some((_, target)) = rest.split_once('/')
+        {
+            return Journey {
+                has_id: true,
                 ..Journey::new(target, captor)
             };
         }
@@ -50,6 +63,7 @@ impl Journey {
                 queue: Some(queue.to_owned()),
                 levels,
                 delay: None,
+                has_id: false,
             };
         }
         Journey {
@@ -59,6 +73,7 @@ impl Journey {
                 .map(str::to_owned),
             levels: Some(topic.to_owned()),
             delay: None,
+            has_id: false,
         }
     }
 
@@ -133,7 +148,6 @@ struct Fate {
 /// The order in which a queue's only consumer gets what it had never got.
 #[derive(Debug, Default)]
 struct Line {
-    link: Option<LinkId>,
     seen: BTreeSet<u64>,
     newest: u64,
 }
@@ -145,13 +159,18 @@ pub(super) struct Jobs {
     lasts: bool,
     /// There is one consumer, and it gets the messages in order.
     is_ordered: bool,
+    /// …by key.
+    has_keys: bool,
     jobs: BTreeMap<u64, Job>,
     fates: BTreeMap<u32, Fate>,
     /// How often each job was handed out in this life.
     handed_out: BTreeMap<u64, u32>,
     /// How often each message was published after its delay.
     published: BTreeMap<u32, u32>,
-    lines: BTreeMap<String, Line>,
+    /// By queue, and by key if it has keys.
+    lines: BTreeMap<(String, Option<String>), Line>,
+    /// The first connection of a consumer in this life.
+    first_link: Option<LinkId>,
     crashes: u32,
     /// Shards that hand over what is captured, in this life, until it is all of them.
     captures: BTreeSet<ShardId>,
@@ -169,7 +188,8 @@ impl Jobs {
         Jobs {
             captor: extended.captor,
             lasts: extended.visibility > Duration::from_secs(10),
-            is_ordered: extended.consumers == 1 && extended.order == Order::Fifo,
+            is_ordered: extended.consumers == 1,
+            has_keys: extended.order == Order::Key,
             ..Jobs::default()
         }
     }
@@ -182,6 +202,7 @@ impl Jobs {
         self.crashes += 1;
         self.handed_out.clear();
         self.lines.clear();
+        self.first_link = None;
         self.captures.clear();
     }
 
@@ -263,7 +284,8 @@ impl Jobs {
             return Ok(());
         };
         fate.jobs.insert(job);
-        let is_once = pushed.qos == QoS::ExactlyOnce && pushed.persistent;
+        let is_known = pushed.qos == QoS::ExactlyOnce && pushed.persistent;
+        let is_once = is_known || pushed.journey.has_id;
         let most = match (&pushed.journey, is_once) {
             (journey, true) if !journey.is_captured() => 1,
             // It is published once more if somebody refuses it, and if the broker dies before it has
@@ -298,10 +320,10 @@ impl Jobs {
         let is_first = delivery.attempt == Some(1)
             && pushed.journey.delay.is_none()
             && self.handed_out.get(&job).is_none_or(|times| *times == 1);
-        if self.is_ordered && is_first && !is_dead {
-            let line = self.lines.entry(queue.to_owned()).or_default();
-            let is_alone = *line.link.get_or_insert(delivery.link) == delivery.link;
-            if line.seen.insert(job) && is_alone {
+        if self.is_ordered && is_first && !is_dead && self.first_link == Some(delivery.link) {
+            let key = pushed.journey.levels.clone().filter(|_| self.has_keys);
+            let line = self.lines.entry((queue.to_owned(), key)).or_default();
+            if line.seen.insert(job) {
                 if job < line.newest {
                     return told(Promise::Order, "a later one came before");
                 }
@@ -316,11 +338,8 @@ impl Jobs {
         if !self.is_ordered {
             return;
         }
-        for queue in super::scenario::QUEUES {
-            let line = self.lines.entry(queue.to_owned()).or_default();
-            // What another connection did not get may come late.
-            line.link.get_or_insert(link);
-        }
+        // What another connection did not get may come late.
+        self.first_link.get_or_insert(link);
     }
 
     /// A consumer says that it is done with it.

@@ -9,7 +9,10 @@
 //! nothing left over.
 //!
 //! In runs with [`Cast::Extensions`] there are work queues and delayed messages, too: real extensions
-//! in real hosts, whose pushes, settlements and publications cross the same crashes.
+//! in real hosts, whose pushes, settlements and publications cross the same crashes. What was pushed and
+//! acknowledged, or published and captured, is settled or dead in the end; it is pushed once by QoS 2 and
+//! otherwise as often as it was sent; it is handed out in its order, unaltered, not before it is due, not
+//! after its settlement is stored, and not at all if its publisher was told that it is not kept.
 //!
 //! ```
 //! use nexum_simulation::crash;

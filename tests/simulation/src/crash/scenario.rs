@@ -95,6 +95,11 @@ pub(super) struct Traits {
     pub(super) retained_qos: QoS,
     /// Each of its messages has a Content Type of its own.
     pub(super) labels: bool,
+    /// What it pushes has an `id`.
+    pub(super) identifies: bool,
+    /// In the end it sends one message at a time: sent together, those that are taken could fill a
+    /// queue again and again, and the refusal of another one end the connection of all.
+    pub(super) is_careful: bool,
     pub(super) window: usize,
     pub(super) subscribes: u32,
     pub(super) filters: Vec<(String, QoS)>,
@@ -122,6 +127,8 @@ impl Traits {
             retained_topic: None,
             retained_qos: QoS::AtLeastOnce,
             labels: false,
+            identifies: false,
+            is_careful: false,
             window: 100,
             subscribes: 0,
             filters: Vec::new(),
@@ -296,6 +303,8 @@ fn publisher(random: &mut Random, number: usize, shares: bool) -> Traits {
         retained_topic: random.percent(60).then(|| format!("r/{number}")),
         retained_qos: *random.pick(&[QoS::AtLeastOnce, QoS::ExactlyOnce]),
         labels: false,
+        identifies: false,
+        is_careful: false,
         window: random.between(1, 12) as usize,
         subscribes: 0,
         filters: Vec::new(),
@@ -336,6 +345,8 @@ fn subscriber(random: &mut Random, number: usize, shares: bool) -> Traits {
         retained_topic: None,
         retained_qos: QoS::AtLeastOnce,
         labels: false,
+        identifies: false,
+        is_careful: false,
         window: 1,
         subscribes: *random.pick(&[0, 5]),
         filters,
@@ -465,6 +476,8 @@ fn producer(random: &mut Random, number: usize) -> Traits {
         topics,
         retained_topic: None,
         labels: publisher.version == ProtocolVersion::V5,
+        identifies: number == 1,
+        is_careful: publisher.version == ProtocolVersion::V3_1_1,
         ..publisher
     }
 }

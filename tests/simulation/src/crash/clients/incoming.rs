@@ -167,6 +167,9 @@ impl Client {
 
     fn forget(&mut self, id: PacketIdentifier, tools: &mut Tools<'_>) {
         self.outgoing.retain(|one| one.id != id);
+        if self.is_calm && self.traits.is_careful {
+            self.pump(tools);
+        }
         if self.is_calm && !self.leases.is_empty() {
             self.settle_leases(tools);
         }

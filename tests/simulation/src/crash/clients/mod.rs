@@ -19,8 +19,9 @@ use nexum_types::{
 };
 
 use self::brief::brief;
+use super::jobs::WITH_ID;
 use super::scenario::Traits;
-use super::verdict::{Verdict, WriteNumber};
+use super::verdict::{Verdict, WriteNumber, is_of_queue};
 use crate::history::History;
 use crate::link::LinkId;
 use crate::random::Random;
@@ -372,6 +373,13 @@ impl Client {
         if self.outgoing.len() >= self.traits.window {
             return;
         }
+        let identified;
+        let topic = if self.traits.identifies && is_of_queue(topic) {
+            identified = format!("{WITH_ID}{}/{topic}", tools.verdict.messages());
+            &identified
+        } else {
+            topic
+        };
         let bytes = match tools.random.below(12) {
             0 => tools.random.between(500, 3_000),
             _ => tools.random.between(4, 60),
@@ -471,7 +479,11 @@ impl Client {
         if !self.is_connected() {
             return;
         }
-        for at in 0..self.outgoing.len() {
+        let most = match self.traits.is_careful && self.is_calm {
+            true => 1,
+            false => usize::MAX,
+        };
+        for at in 0..self.outgoing.len().min(most) {
             if std::mem::replace(&mut self.outgoing[at].sent_here, true) {
                 continue;
             }
