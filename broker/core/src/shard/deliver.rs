@@ -243,7 +243,10 @@ impl Shard {
     }
 
     fn on_session_full(&mut self, session: u32, publication: &mut Publication<'_>) {
-        let refuses = self.limits.persistent_queue_overflow == QueueOverflow::Refuse;
+        // An extension would publish it again until there is room, and nobody else would have it.
+        let is_of_extension = publication.revocable && publication.source.is_none();
+        let refuses =
+            self.limits.persistent_queue_overflow == QueueOverflow::Refuse && !is_of_extension;
         if refuses && self.sessions[session as usize].keeps().is_some() {
             publication.refused = Some(NotKept::SessionFull);
         }

@@ -123,9 +123,8 @@ impl Shard {
                 // Its publisher will send it again: nobody is to have it, and its identifier is to
                 // be forgotten, whether or not the connection is there that could be told.
                 let is_taken_back = match &refused {
-                    None => false,
+                    None | Some(NotKept::SessionFull) => false,
                     Some(NotKept::StoreRefuses | NotKept::Refused(_)) => true,
-                    Some(NotKept::SessionFull) => self.is_of_extension(receipt),
                 };
                 let taken_back = is_taken_back.then(|| {
                     let waiters = std::mem::take(&mut part.waiters);
@@ -159,15 +158,6 @@ impl Shard {
                 }
             }
         }
-    }
-
-    /// Whether it is an extension that waits, and publishes again what is refused.
-    fn is_of_extension(&self, receipt: Receipt) -> bool {
-        let Receipt::Promise(id) = receipt else {
-            return false;
-        };
-        let promise = self.promises.get(id as usize);
-        promise.is_some_and(|promise| matches!(promise.then, Then::Published(_)))
     }
 
     /// Publishes what other shards may keep, too: they hand over what they would have committed,

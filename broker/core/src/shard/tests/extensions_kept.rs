@@ -127,6 +127,34 @@ fn what_an_extension_publishes_is_its_own_still_if_the_store_refuses_it() {
 }
 
 #[test]
+fn a_session_that_is_full_does_not_hold_back_what_an_extension_publishes() {
+    for shards in [1, 3] {
+        let limits = Limits {
+            persistent_queue_messages: 1,
+            ..Limits::default()
+        };
+        let mut broker = Broker::extended(shards, limits, Some(Box::new(Quiet)));
+        for subscriber in ["a", "b", "c", "d"] {
+            absent(&mut broker, subscriber);
+        }
+        let record = Change::Put(own_record(), Value::Extension(Arc::from([7].as_slice())));
+        broker.records.apply(&[record]);
+        broker.wish(0, vec![own_publication()]);
+        let empty = broker.connect(connect_to_stay("d"));
+        assert_eq!(broker.take_payloads(empty), [b"later"]);
+        let another = api::PublicationId(2);
+        let api::Output::Publish(mut publish) = own_publication() else {
+            panic!("it is a publication")
+        };
+        publish.publication = another;
+        broker.wish(0, vec![api::Output::Publish(publish)]);
+        assert_eq!(refusals(&mut broker), [false, false], "{shards}");
+        assert_eq!(broker.take_payloads(empty), [b"later"], "once");
+        assert!(!has(&broker, &own_record()));
+    }
+}
+
+#[test]
 fn an_identifier_is_stored_when_what_came_under_it_is_captured() {
     for shards in [1, 3] {
         let mut broker = quiet(shards);
