@@ -107,7 +107,7 @@ fn segment_of_a_newer_format_is_refused() {
     let path = last_segment(directory.path());
     let whole = fs::read(&path).expect("it is there");
     let mut newer = whole.clone();
-    newer[8..12].copy_from_slice(&2_u32.to_le_bytes());
+    newer[8..12].copy_from_slice(&1000_u32.to_le_bytes());
     let checksum = crc32(&newer[..40]);
     newer[40..44].copy_from_slice(&checksum.to_le_bytes());
     fs::write(&path, &newer).expect("it is ours");
