@@ -25,8 +25,10 @@ pub mod driver;
 mod extension;
 mod id;
 mod input;
+pub mod json;
 mod options;
 mod output;
+mod record_reader;
 mod refusal;
 mod span;
 
@@ -39,5 +41,6 @@ pub use id::{
 pub use input::{Captured, Command, Input, Outcome, Subscribe, Unsubscribe, WriteRefusal};
 pub use options::{OptionError, Options};
 pub use output::{Deliver, Label, Output, Publish, Reply, Scan, Severity, WhenRefused, Write};
+pub use record_reader::RecordReader;
 pub use refusal::{ErrorCode, Refusal};
 pub use span::{SpanError, parse_duration, parse_when};

@@ -91,6 +91,9 @@ pub struct Refusal {
 }
 
 impl Refusal {
+    /// When to try again what was refused for want of room.
+    pub const LATER: Duration = Duration::from_secs(1);
+
     /// A refusal that says nothing of when to try again. A reason may quote whatever the client
     /// wrote: what no string of MQTT may hold is replaced, and of a long one the middle is left out.
     pub fn new(code: ErrorCode, reason: impl Into<Cow<'static, str>>) -> Refusal {
@@ -106,6 +109,26 @@ impl Refusal {
     pub fn retry_after(mut self, after: Duration) -> Refusal {
         self.retry_after = Some(after);
         self
+    }
+
+    /// An option that means nothing where it was given; those mean something.
+    #[must_use]
+    pub fn option(key: &str, allowed: &[&str]) -> Refusal {
+        let remedy = match allowed {
+            [] => "it takes none".to_owned(),
+            allowed => format!("it takes {}", allowed.join(", ")),
+        };
+        Refusal::new(
+            ErrorCode::BadOption,
+            format!("the option '{key}' means nothing here; {remedy}"),
+        )
+    }
+
+    /// The store refused what would have been promised.
+    #[must_use]
+    pub fn not_stored(reason: &str) -> Refusal {
+        let reason = format!("the store took nothing: {reason}");
+        Refusal::new(ErrorCode::Unavailable, reason).retry_after(Refusal::LATER)
     }
 
     /// The body of an error: `{"code":"quota_exceeded","reason":"…","retry_after_ms":500}`.

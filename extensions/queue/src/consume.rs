@@ -8,7 +8,6 @@ use nexum_types::{QoS, Time};
 use crate::filter::Filter;
 use crate::member::{Consumer, Feed, MemberFeed, Slot};
 use crate::queues::Queues;
-use crate::refusals;
 use crate::settle::Ending;
 
 impl Queues {
@@ -36,7 +35,7 @@ impl Queues {
     fn try_subscribe(&mut self, subscribe: Subscribe, now: Time) -> Result<(), Refusal> {
         let options = subscribe.options.as_deref();
         if let Some(key) = options.and_then(|options| options.first_beyond(&[])) {
-            return Err(refusals::option(key, &[]));
+            return Err(Refusal::option(key, &[]));
         }
         let (filter, form) = Filter::parse(&subscribe.address)?;
         let name = subscribe.address.name();

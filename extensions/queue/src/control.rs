@@ -3,14 +3,14 @@
 use std::collections::VecDeque;
 use std::sync::Arc;
 
+use nexum_extension_api::json::{OptionsError, number, object, unknown_key};
 use nexum_extension_api::{Change, Changes, Command, ErrorCode, Input, Refusal, Reply};
 use nexum_types::Time;
 use serde_json::{Map, Value};
 
 use crate::entry::{Marks, State};
 use crate::member::Slot;
-use crate::options_error::OptionsError;
-use crate::queue_options::{QueueOptions, number, object, unknown_key};
+use crate::queue_options::QueueOptions;
 use crate::queues::{Pending, Queues};
 use crate::record::Key;
 use crate::refusals;
@@ -47,7 +47,7 @@ impl Queues {
     fn try_control(&mut self, command: Command, now: Time) -> Result<(), Refusal> {
         let options = command.options.as_deref();
         if let Some(key) = options.and_then(|options| options.first_beyond(&[])) {
-            return Err(refusals::option(key, &[]));
+            return Err(Refusal::option(key, &[]));
         }
         let address = command.address.clone();
         if address.has_levels() {

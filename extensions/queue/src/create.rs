@@ -111,7 +111,7 @@ impl Queues {
             waiting,
         } = forming;
         if let Some(reason) = refused {
-            let refusal = refusals::not_stored(&reason);
+            let refusal = Refusal::not_stored(&reason);
             if let Some(command) = command {
                 self.refuse(command, refusal.clone());
             }

@@ -2,11 +2,11 @@
 
 use std::collections::BTreeMap;
 
+use nexum_extension_api::json::show_payload;
 use nexum_extension_api::{CommandId, Gauge, Output, ReadId, Reply};
 use nexum_types::{Message, Time};
 use serde_json::{Map, Value, json};
 
-use crate::base64;
 use crate::control::Page;
 use crate::entry::{Entry, State};
 use crate::member::Slot;
@@ -205,13 +205,7 @@ fn show(queue: &Queue, sequence: u64, entry: &Entry, message: &Message, now: Tim
     if let Some(reason) = queue.dead.get(&sequence) {
         shown.insert("reason".to_owned(), reason.as_str().into());
     }
-    match std::str::from_utf8(message.payload()) {
-        Ok(text) => shown.insert("payload".to_owned(), text.into()),
-        Err(_) => {
-            let payload = base64::encode(message.payload());
-            shown.insert("payload_base64".to_owned(), payload.into())
-        }
-    };
+    show_payload(message.payload(), &mut shown);
     Value::Object(shown)
 }
 

@@ -60,7 +60,7 @@ impl Queues {
     fn try_lease_command(&mut self, command: &Command, now: Time) -> Result<(), Refusal> {
         let options = command.options.as_deref();
         if let Some(key) = options.and_then(|options| options.first_beyond(&[])) {
-            return Err(refusals::option(key, &[]));
+            return Err(Refusal::option(key, &[]));
         }
         let address = &command.address;
         let name = address.name();

@@ -52,7 +52,6 @@
 
 #![forbid(unsafe_code)]
 
-mod base64;
 mod consume;
 mod control;
 mod create;
@@ -64,8 +63,6 @@ mod lapses;
 mod lease;
 mod line;
 mod member;
-mod nearest;
-mod options_error;
 mod push;
 mod queue;
 mod queue_options;
@@ -79,7 +76,6 @@ mod settle;
 mod shift;
 mod waiter;
 
-pub use options_error::OptionsError;
 pub use queue_options::{Backoff, Dispatch, Expired, Order, Overflow, QueueOptions};
 pub use queues::Queues;
 pub use settings::Settings;

@@ -57,7 +57,7 @@ impl Queues {
         let allowed = ["delay", "prio", "ttl", "id", "key"];
         let options = command.options.as_deref();
         if let Some(key) = options.and_then(|options| options.first_beyond(&allowed)) {
-            return self.refuse(command.id, refusals::option(key, &allowed));
+            return self.refuse(command.id, Refusal::option(key, &allowed));
         }
         let name = command.address.name();
         if let Some(slot) = self.names.get(name).copied() {
@@ -210,7 +210,7 @@ impl Queues {
         });
         if let Some(reason) = refused {
             for waiter in repeats.into_iter().chain([waiter]) {
-                self.answer(waiter, Err(refusals::not_stored(&reason)));
+                self.answer(waiter, Err(Refusal::not_stored(&reason)));
             }
             return;
         }

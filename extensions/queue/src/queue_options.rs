@@ -2,12 +2,10 @@
 
 use std::time::Duration;
 
-use nexum_extension_api::{RESERVED_WORDS, parse_duration};
+use nexum_extension_api::RESERVED_WORDS;
+use nexum_extension_api::json::{OptionsError, boolean, choice, number, object, span, unknown_key};
 use nexum_types::TopicFilter;
 use serde_json::{Map, Value, json};
-
-use crate::nearest::nearest;
-use crate::options_error::OptionsError;
 
 /// In which order messages are handed out.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -207,10 +205,7 @@ impl QueueOptions {
                 self.overflow = choice("overflow", value, &choices)?;
             }
             "source" => self.source = filters("source", value)?,
-            "allow_qos0" => {
-                let expected = || OptionsError::expected("allow_qos0", "true or false");
-                self.allow_qos0 = value.as_bool().ok_or_else(expected)?;
-            }
+            "allow_qos0" => self.allow_qos0 = boolean("allow_qos0", value)?,
             "dedup_window" => {
                 self.dedup_window = span("dedup_window", value, 0, 30 * 86_400_000)?;
             }
@@ -280,79 +275,6 @@ impl QueueOptions {
             },
         })
     }
-}
-
-/// A payload as a JSON object; nothing is an empty one.
-pub(crate) fn object(json: &[u8]) -> Result<Map<String, Value>, OptionsError> {
-    if json.trim_ascii().is_empty() {
-        return Ok(Map::new());
-    }
-    match serde_json::from_slice(json) {
-        Ok(Value::Object(object)) => Ok(object),
-        Ok(_) => Err(OptionsError::NoObject),
-        Err(error) => Err(OptionsError::Malformed {
-            line: error.line(),
-            column: error.column(),
-        }),
-    }
-}
-
-pub(crate) fn unknown_key(within: &str, key: &str, known: &[&'static str]) -> OptionsError {
-    OptionsError::Unknown {
-        key: format!("{within}{key}").into(),
-        nearest: nearest(key, known),
-        known: known.join(", ").into(),
-    }
-}
-
-pub(crate) fn number(
-    key: &'static str,
-    value: &Value,
-    least: u64,
-    most: u64,
-) -> Result<u64, OptionsError> {
-    let number = value
-        .as_u64()
-        .filter(|number| (least..=most).contains(number));
-    number.ok_or(OptionsError::Range { key, least, most })
-}
-
-/// Between so many milliseconds; written as text with a unit or as a number of seconds.
-fn span(key: &'static str, value: &Value, least: u64, most: u64) -> Result<Duration, OptionsError> {
-    let duration = match value {
-        Value::String(text) => {
-            parse_duration(text).map_err(|error| OptionsError::Span { key, error })?
-        }
-        Value::Number(number) if number.as_u64().is_some() => {
-            Duration::from_secs(number.as_u64().unwrap_or(0))
-        }
-        _ => {
-            return Err(OptionsError::expected(
-                key,
-                "a time such as \"30s\", or seconds",
-            ));
-        }
-    };
-    if !(u128::from(least)..=u128::from(most)).contains(&duration.as_millis()) {
-        return Err(OptionsError::SpanRange { key, least, most });
-    }
-    Ok(duration)
-}
-
-fn choice<T: Copy>(
-    key: &'static str,
-    value: &Value,
-    choices: &[(&'static str, T)],
-) -> Result<T, OptionsError> {
-    let text = value.as_str().unwrap_or("");
-    if let Some((_, choice)) = choices.iter().find(|(name, _)| *name == text) {
-        return Ok(*choice);
-    }
-    let names: Vec<String> = choices
-        .iter()
-        .map(|(name, _)| format!("\"{name}\""))
-        .collect();
-    Err(OptionsError::expected(key, names.join(" or ")))
 }
 
 fn filters(key: &'static str, value: &Value) -> Result<Vec<Box<str>>, OptionsError> {

@@ -3,7 +3,7 @@
 use std::fmt;
 use std::sync::Arc;
 
-use nexum_extension_api::{RecordKey, Unreadable};
+use nexum_extension_api::{RecordKey, RecordReader, Unreadable};
 use nexum_types::{Message, MessageParts, QoS, Time, TopicName};
 
 use crate::entry::{Reason, Route};
@@ -54,7 +54,7 @@ impl Key {
     }
 
     pub(crate) fn decode(key: &[u8]) -> Result<Key, Unreadable> {
-        let mut bytes = Bytes(key);
+        let mut bytes = RecordReader::new(key);
         let kind = bytes.u8()?;
         let key = match kind {
             MARK => Key::Mark,
@@ -87,14 +87,14 @@ impl QueueRecord {
     }
 
     pub(crate) fn decode(value: &[u8]) -> Result<QueueRecord, Unreadable> {
-        let mut bytes = Bytes::versioned(value)?;
+        let mut bytes = RecordReader::versioned(value, VERSION)?;
         let is_paused = bytes.u8()? != 0;
         let length = bytes.u8()?;
         let name = bytes.text(usize::from(length))?;
         Ok(QueueRecord {
             name: Box::from(name),
             is_paused,
-            options: bytes.0.to_vec(),
+            options: bytes.rest().to_vec(),
         })
     }
 }
@@ -145,7 +145,7 @@ impl MessageRecord {
 
     /// `topic` is that of the queue: a message's own is not kept.
     pub(crate) fn decode(value: &[u8], topic: &str) -> Result<MessageRecord, Unreadable> {
-        let mut bytes = Bytes::versioned(value)?;
+        let mut bytes = RecordReader::versioned(value, VERSION)?;
         let flags = bytes.u8()?;
         let priority = bytes.u8()?;
         let published_at = Time::from_micros(bytes.u64()?);
@@ -175,7 +175,7 @@ impl MessageRecord {
             topic: TopicName::new(topic)
                 .map_err(|_| unreadable(format_args!("a queue of the topic '{topic}'")))?,
             properties,
-            payload: bytes.0,
+            payload: bytes.rest(),
             qos: match flags & 3 {
                 0 => QoS::AtMostOnce,
                 1 => QoS::AtLeastOnce,
@@ -225,7 +225,7 @@ impl Progress {
     }
 
     pub(crate) fn decode(value: &[u8]) -> Result<Progress, Unreadable> {
-        let mut bytes = Bytes::versioned(value)?;
+        let mut bytes = RecordReader::versioned(value, VERSION)?;
         let kind = bytes.u8()?;
         let attempts = bytes.u16()?;
         let at = Time::from_micros(bytes.u64()?);
@@ -262,9 +262,9 @@ impl IdentifierRecord {
     }
 
     pub(crate) fn decode(value: &[u8]) -> Result<IdentifierRecord, Unreadable> {
-        let mut bytes = Bytes::versioned(value)?;
+        let mut bytes = RecordReader::versioned(value, VERSION)?;
         let until = Time::from_micros(bytes.u64()?);
-        let id = Arc::from(bytes.text(bytes.0.len())?);
+        let id = Arc::from(bytes.text(bytes.rest().len())?);
         Ok(IdentifierRecord { until, id })
     }
 }
@@ -277,7 +277,7 @@ pub(crate) fn encode_mark(mark: u64) -> Box<[u8]> {
 }
 
 pub(crate) fn decode_mark(value: &[u8]) -> Result<u64, Unreadable> {
-    let mut bytes = Bytes::versioned(value)?;
+    let mut bytes = RecordReader::versioned(value, VERSION)?;
     let mark = bytes.u64()?;
     bytes.end()?;
     Ok(mark)
@@ -286,61 +286,5 @@ pub(crate) fn decode_mark(value: &[u8]) -> Result<u64, Unreadable> {
 fn unreadable(what: fmt::Arguments<'_>) -> Unreadable {
     Unreadable {
         what: what.to_string(),
-    }
-}
-
-/// What is left to read.
-struct Bytes<'a>(&'a [u8]);
-
-impl<'a> Bytes<'a> {
-    fn versioned(value: &'a [u8]) -> Result<Bytes<'a>, Unreadable> {
-        let mut bytes = Bytes(value);
-        match bytes.u8()? {
-            VERSION => Ok(bytes),
-            other => Err(unreadable(format_args!(
-                "a record of version {other}; this broker reads version {VERSION}"
-            ))),
-        }
-    }
-
-    fn take(&mut self, length: usize) -> Result<&'a [u8], Unreadable> {
-        let cut = unreadable(format_args!("a record that is cut short"));
-        let (taken, rest) = self.0.split_at_checked(length).ok_or(cut)?;
-        self.0 = rest;
-        Ok(taken)
-    }
-
-    fn array<const N: usize>(&mut self) -> Result<[u8; N], Unreadable> {
-        let mut array = [0; N];
-        array.copy_from_slice(self.take(N)?);
-        Ok(array)
-    }
-
-    fn u8(&mut self) -> Result<u8, Unreadable> {
-        self.array().map(u8::from_be_bytes)
-    }
-
-    fn u16(&mut self) -> Result<u16, Unreadable> {
-        self.array().map(u16::from_be_bytes)
-    }
-
-    fn u32(&mut self) -> Result<u32, Unreadable> {
-        self.array().map(u32::from_be_bytes)
-    }
-
-    fn u64(&mut self) -> Result<u64, Unreadable> {
-        self.array().map(u64::from_be_bytes)
-    }
-
-    fn text(&mut self, length: usize) -> Result<&'a str, Unreadable> {
-        std::str::from_utf8(self.take(length)?)
-            .map_err(|_| unreadable(format_args!("a text that is no UTF-8")))
-    }
-
-    fn end(&self) -> Result<(), Unreadable> {
-        if self.0.is_empty() {
-            return Ok(());
-        }
-        Err(unreadable(format_args!("a record with more behind it")))
     }
 }

@@ -1,22 +1,6 @@
 //! What is said when something is not done.
 
-use std::time::Duration;
-
 use nexum_extension_api::{ErrorCode, Refusal};
-
-/// When to try again what was refused for want of room.
-const LATER: Duration = Duration::from_secs(1);
-
-pub(crate) fn option(key: &str, allowed: &[&str]) -> Refusal {
-    let remedy = match allowed {
-        [] => "it takes none".to_owned(),
-        allowed => format!("it takes {}", allowed.join(", ")),
-    };
-    Refusal::new(
-        ErrorCode::BadOption,
-        format!("the option '{key}' means nothing here; {remedy}"),
-    )
-}
 
 pub(crate) fn no_queue(name: &str) -> Refusal {
     Refusal::new(
@@ -31,7 +15,7 @@ pub(crate) fn no_queue(name: &str) -> Refusal {
 pub(crate) fn full(is_long: bool) -> Refusal {
     let limit = if is_long { "max_len" } else { "max_bytes" };
     let reason = format!("the queue is full: its {limit} is reached");
-    Refusal::new(ErrorCode::QuotaExceeded, reason).retry_after(LATER)
+    Refusal::new(ErrorCode::QuotaExceeded, reason).retry_after(Refusal::LATER)
 }
 
 pub(crate) fn too_many_queues(most: usize) -> Refusal {
@@ -39,11 +23,6 @@ pub(crate) fn too_many_queues(most: usize) -> Refusal {
         ErrorCode::QuotaExceeded,
         format!("there are {most} queues already, which is the limit; delete one"),
     )
-}
-
-pub(crate) fn not_stored(reason: &str) -> Refusal {
-    let reason = format!("the store took nothing: {reason}");
-    Refusal::new(ErrorCode::Unavailable, reason).retry_after(LATER)
 }
 
 pub(crate) fn deleted() -> Refusal {

@@ -1,11 +1,11 @@
-//! Why the options of a queue are not taken.
+//! Why what is written as JSON is not taken.
 
 use std::borrow::Cow;
 use std::fmt;
 
-use nexum_extension_api::SpanError;
+use crate::span::SpanError;
 
-/// What is wrong with the options of a queue, and what to write instead.
+/// What is wrong with options that are written as JSON, and what to write instead.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum OptionsError {
     /// It is no JSON.
@@ -61,10 +61,8 @@ pub enum OptionsError {
 }
 
 impl OptionsError {
-    pub(crate) fn expected(
-        key: &'static str,
-        expected: impl Into<Cow<'static, str>>,
-    ) -> OptionsError {
+    /// The value is of another kind.
+    pub fn expected(key: &'static str, expected: impl Into<Cow<'static, str>>) -> OptionsError {
         let expected = expected.into();
         OptionsError::Expected { key, expected }
     }
