@@ -294,6 +294,28 @@ impl<E: Extension> Driver<E> {
         filter: &str,
         maximum_qos: QoS,
     ) -> Result<FeedId, Refusal> {
+        self.wish(consumer, filter, maximum_qos, true)
+    }
+
+    /// Subscribes at QoS 1 to what changes, and not to what is there already.
+    ///
+    /// # Errors
+    /// The extension refused it.
+    pub fn subscribe_to_changes(
+        &mut self,
+        consumer: ConsumerId,
+        filter: &str,
+    ) -> Result<FeedId, Refusal> {
+        self.wish(consumer, filter, QoS::AtLeastOnce, false)
+    }
+
+    fn wish(
+        &mut self,
+        consumer: ConsumerId,
+        filter: &str,
+        maximum_qos: QoS,
+        wants_present: bool,
+    ) -> Result<FeedId, Refusal> {
         let feed = FeedId {
             shard: 0,
             key: self.next_key(),
@@ -309,6 +331,7 @@ impl<E: Extension> Driver<E> {
             consumer,
             address: Address::parse(filter).expect("an address"),
             maximum_qos,
+            wants_present,
             share_name: None,
             options: None,
         }));

@@ -136,6 +136,9 @@ pub struct Subscribe {
     pub address: Address,
     /// The highest QoS at which the consumer wants deliveries.
     pub maximum_qos: QoS,
+    /// It wants what is there already, and not only what changes from now on: by Retain Handling,
+    /// and whenever a session comes back.
+    pub wants_present: bool,
     /// The share name, if it is `$share/<name>/…`.
     pub share_name: Option<Box<str>>,
     /// What was asked for beside it.

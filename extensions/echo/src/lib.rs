@@ -141,6 +141,7 @@ impl Echo {
             consumer,
             address,
             maximum_qos,
+            wants_present,
             ..
         } = subscribe;
         if address.verb().is_some() || address.has_levels() {
@@ -151,7 +152,7 @@ impl Echo {
         let name: Box<str> = Box::from(address.name());
         let state = self.names.entry(name.clone()).or_default();
         state.feeds.insert(feed, consumer);
-        let last = state.last.clone();
+        let last = state.last.clone().filter(|_| wants_present);
         self.consumers
             .entry(consumer)
             .or_default()

@@ -192,6 +192,7 @@ impl Bench {
             consumer,
             address: self.address.clone(),
             maximum_qos: QoS::AtLeastOnce,
+            wants_present: true,
             share_name: None,
             options: None,
         }));

@@ -55,6 +55,8 @@ pub(super) struct FeedWish {
     pub(super) spelling: &'static str,
     pub(super) address: Address,
     pub(super) share_name: Option<Box<str>>,
+    /// By Retain Handling.
+    pub(super) wants_present: bool,
 }
 
 impl Shard {
@@ -77,6 +79,7 @@ impl Shard {
             spelling,
             address,
             share_name,
+            wants_present,
         } = wish;
         self.attach(session, served.extension);
         let filter: Arc<str> = Arc::from(filter);
@@ -99,6 +102,7 @@ impl Shard {
             consumer: self.consumer_id(key),
             address,
             maximum_qos,
+            wants_present,
             share_name,
             options,
         };

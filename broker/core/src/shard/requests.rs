@@ -139,6 +139,7 @@ impl Shard {
             spelling,
             address: parsed,
             share_name: address.share_name.map(Box::from),
+            wants_present: true,
         }))
     }
 

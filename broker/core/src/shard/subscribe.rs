@@ -131,7 +131,10 @@ impl Shard {
             match checked {
                 Request::Plain(_) | Request::Shared(_) if self.shards == 1 => {}
                 Request::Replies => {}
-                Request::Feed(wish) => {
+                Request::Feed(mut wish) => {
+                    let feeds = &self.sessions[session as usize].feeds;
+                    let existed = feeds.get(filter).is_some_and(|it| it.confirmed);
+                    wish.wants_present = wants_retained(request.options.retain_handling, existed);
                     let wish = FeedRequest {
                         wish,
                         maximum_qos: request.options.maximum_qos,

@@ -400,6 +400,7 @@ fn nonsense() -> impl Strategy<Value = Input> {
                 consumer: ConsumerId { shard: 0, key: 0 },
                 address,
                 maximum_qos: QoS::AtLeastOnce,
+                wants_present: true,
                 share_name: None,
                 options: None,
             })

@@ -132,6 +132,7 @@ fn a_subscription_takes_no_options_and_joins_the_one_set_whatever_its_share() {
         consumer,
         address: Address::parse("$queue/jobs").expect("an address"),
         maximum_qos: QoS::AtLeastOnce,
+        wants_present: true,
         share_name: Some("group".into()),
         options: Some(Box::new(options(&[("from", "earliest")]))),
     });

@@ -109,6 +109,7 @@ impl Host {
             consumer,
             address: Address::parse("$queue/jobs").expect("an address"),
             maximum_qos: QoS::AtLeastOnce,
+            wants_present: true,
             share_name: None,
             options: None,
         }));

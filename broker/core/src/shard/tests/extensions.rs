@@ -7,7 +7,7 @@ use nexum_echo::Echo;
 use nexum_extension_api::{
     Claim, ConsumerId, ErrorCode, Extension, Input, Outcome, Output, Refusal, Unreadable,
 };
-use nexum_types::Time;
+use nexum_types::{RetainHandling, Time};
 
 use super::*;
 use crate::Limits;
@@ -206,6 +206,26 @@ fn a_session_that_comes_back_has_its_feeds_again() {
         let packet = publish("$echo/hall", b"more", Some(id(1)));
         broker.send(publisher, Packet::Publish(packet));
         assert_eq!(broker.take(consumer), []);
+    }
+}
+
+#[test]
+fn what_is_there_already_comes_as_retain_handling_says() {
+    for shards in [1, 3] {
+        let mut broker = broker(shards);
+        let publisher = broker.admit(connect("publisher"));
+        let packet = publish("$echo/hall", b"last", Some(id(1)));
+        broker.send(publisher, Packet::Publish(packet));
+        let consumer = broker.admit(connect("consumer"));
+        let mut ask = |handling| {
+            let mut wish = request("$echo/hall", QoS::AtMostOnce);
+            wish.options.retain_handling = handling;
+            broker.send(consumer, subscribe(&[wish]));
+            broker.take_payloads(consumer).len()
+        };
+        assert_eq!(ask(RetainHandling::DoNotSend), 0, "{shards} shards");
+        assert_eq!(ask(RetainHandling::SendIfNew), 0, "it is not new");
+        assert_eq!(ask(RetainHandling::SendAtSubscribe), 1);
     }
 }
 
