@@ -378,6 +378,19 @@ impl<E: Extension> Driver<E> {
         }
     }
 
+    /// A consumer takes so many deliveries more: they were settled that it had before.
+    pub fn add_credit(&mut self, consumer: ConsumerId, credit: u32) {
+        for _ in 0..credit {
+            let state = self.consumers.get_mut(&consumer).expect("it is there");
+            state.credit += 1;
+            self.feed(Input::Settled {
+                consumer,
+                delivery: DeliveryId(u64::MAX),
+                outcome: Outcome::Done,
+            });
+        }
+    }
+
     /// Returns what it has not settled.
     fn let_go(&mut self, consumer: ConsumerId, has_ended: bool) -> Vec<DeliveryId> {
         self.feeds.retain(|_, feed| feed.consumer != consumer);
