@@ -39,13 +39,16 @@
 //!   has a revision of its own, and the value stays: `$history` does not list it. A counter keeps its
 //!   time; `ttl` counts when a counter begins.
 //! - The option `id` is not taken: a set that is repeated sets the same, and `rev` protects a counter.
+//! - `$history` of a key that is being written shows the value that it waited for, and of those
+//!   before it what is kept by then.
 //! - A former value is kept until `history` is reached, or the key is deleted or runs out.
 //! - What is told has the properties `rev` and `op`: `set`, `incr` (also of `$decr`), `touch`, `del`
 //!   and `expire`, the last two with an empty payload. What there was has RETAIN and `op` `set`.
 //! - A set of a key whose time ran out, and that is not removed yet, takes its place: no `expire`.
 //! - A watcher that takes nothing has [`Settings::backlog`] changes waiting, in their order; beyond,
 //!   the newest of each key; if that is too much, too, it is told what there is when it takes more, the
-//!   first of that with the property `resync`: what it knew besides may be gone.
+//!   first of that with the property `resync`: what it knew besides may be gone. If there is nothing
+//!   then, whatever is told next has it.
 //! - `$share` is refused, for each watcher sees everything. QoS 2 is granted as 1: what comes twice
 //!   has the same `rev`.
 //! - `delete` drops a bucket; watchers are not told, they get nothing more. `purge` deletes each key,

@@ -186,6 +186,10 @@ impl Buckets {
         };
         let verdict = judge(&operation, entry.as_deref(), terms);
         match (verdict, standing) {
+            // That there is nothing is an answer, too, to who only looks.
+            (Verdict::Refused(_), Standing::Writing(write)) if operation.action.is_look() => {
+                self.follow(write, operation, now);
+            }
             (Verdict::Refused(refusal), _) => self.conclude(operation.origin, Err(refusal), now),
             // It waited to be told, and there is something to do: a clock that was set back.
             (Verdict::Becomes { .. } | Verdict::Stale, Standing::Heard) => {

@@ -70,6 +70,20 @@ pub(crate) enum Action {
     Expire(Time),
 }
 
+impl Action {
+    /// It changes nothing, whatever there is.
+    pub(crate) fn is_look(&self) -> bool {
+        match self {
+            Action::Get | Action::History => true,
+            Action::Set { .. }
+            | Action::Delete
+            | Action::Count { .. }
+            | Action::Touch(_)
+            | Action::Expire(_) => false,
+        }
+    }
+}
+
 /// How long something new lives.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Expiry {

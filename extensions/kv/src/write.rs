@@ -89,9 +89,6 @@ impl Buckets {
         });
         let shelf = bucket.shelf();
         let changes = changes(id, &key, before, entry.as_deref());
-        if let Some(at) = entry.as_ref().and_then(|entry| entry.expires_at()) {
-            self.sweeps.expect(shelf, at);
-        }
         let line = (id, Arc::clone(&key));
         let pending = PendingChange {
             bucket: id,
@@ -138,6 +135,11 @@ impl Buckets {
         bucket.stored.add(pending.difference);
         if !is_current {
             bucket.decided.add(pending.difference);
+        }
+        let shelf = bucket.shelf();
+        // Not before: what is not stored cannot be found.
+        if let Some(at) = pending.entry.as_ref().and_then(|entry| entry.expires_at()) {
+            self.sweeps.expect(shelf, at);
         }
         let changes = std::mem::take(&mut pending.in_memory);
         self.change_memory(changes);

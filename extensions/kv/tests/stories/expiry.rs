@@ -110,6 +110,17 @@ fn what_fell_due_while_the_broker_was_away_goes_after_the_start() {
 }
 
 #[test]
+fn what_is_stored_after_its_time_goes_then() {
+    let mut broker = bucket("");
+    broker.set_store(Store::Slow);
+    broker.command("$kv/b/a", b"1", options(&[("ttl", "1s")]));
+    broker.wait(seconds(2));
+    broker.set_store(Store::Quick);
+    broker.wait(seconds(2));
+    assert_eq!(counts(&mut broker), (0, 0));
+}
+
+#[test]
 fn a_set_that_comes_while_the_old_value_runs_out_stays() {
     let mut broker = bucket("");
     put(&mut broker, "a", "1", &[("ttl", "1s")]).expect("it is set");

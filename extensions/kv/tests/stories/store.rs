@@ -25,6 +25,20 @@ fn nothing_is_acknowledged_before_it_is_stored() {
 }
 
 #[test]
+fn that_a_key_is_gone_is_not_told_before_it_is() {
+    let mut broker = bucket("");
+    set(&mut broker, "a", "1");
+    broker.set_store(Store::Slow);
+    broker.command("$kv/b/a", b"", options(&[]));
+    let get = broker.command("$kv/b/a/$get", b"", options(&[]));
+    assert!(broker.take_reply(get).is_none());
+    broker.set_store(Store::Full);
+    broker.commit();
+    let value = broker.take_reply(get).expect("an answer").expect("there");
+    assert_eq!(text(&value), "1");
+}
+
+#[test]
 fn a_refusal_takes_along_what_was_built_on_it() {
     let mut broker = bucket(r#"{"max_keys": 2}"#);
     let first = set(&mut broker, "a", "5");
