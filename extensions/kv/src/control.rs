@@ -28,7 +28,7 @@ impl Buckets {
         let name: Arc<str> = Arc::from(address.name());
         let Some(id) = self.names.get(&name).copied() else {
             if self.forming.contains_key(&name) {
-                return self.wait_for(&name, Input::Command(command));
+                return self.wait_if_forming(&name, Input::Command(command));
             }
             return match operation {
                 "create" => {

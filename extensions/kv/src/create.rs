@@ -41,18 +41,22 @@ impl Buckets {
     /// What is for a bucket that is not there waits for it if it is about to be, and brings it about
     /// if that is how it is set.
     pub(crate) fn wait_for(&mut self, name: &Arc<str>, input: Input) -> Result<(), Refusal> {
-        if let Some(forming) = self.forming.get_mut(name) {
-            forming.waiting.push(input);
-            return Ok(());
-        }
-        if !self.settings.auto_create {
-            return Err(refusals::no_bucket(name));
+        if self.forming.contains_key(name) || !self.settings.auto_create {
+            return self.wait_if_forming(name, input);
         }
         self.check_room()?;
         self.form(name, self.settings.defaults.clone(), None, false);
         if let Some(forming) = self.forming.get_mut(name) {
             forming.waiting.push(input);
         }
+        Ok(())
+    }
+
+    /// What is for a bucket that is not there waits for it if it is about to be.
+    pub(crate) fn wait_if_forming(&mut self, name: &str, input: Input) -> Result<(), Refusal> {
+        let forming = self.forming.get_mut(name);
+        let forming = forming.ok_or_else(|| refusals::no_bucket(name))?;
+        forming.waiting.push(input);
         Ok(())
     }
 

@@ -107,9 +107,14 @@ impl Buckets {
         let name = command.address.name();
         let Some(bucket) = self.names.get(name).copied() else {
             // What is wrong is wrong without a bucket, too.
-            parse(&command, 0)?;
+            let operation = parse(&command, 0)?;
             let name = Arc::from(name);
-            return self.wait_for(&name, Input::Command(command));
+            let input = Input::Command(command);
+            return if operation.action.is_begin() {
+                self.wait_for(&name, input)
+            } else {
+                self.wait_if_forming(&name, input)
+            };
         };
         let operation = parse(&command, bucket)?;
         self.operate(operation, now);

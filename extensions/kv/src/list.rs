@@ -1,7 +1,7 @@
 //! `$keys`: the keys of a bucket in their order, a part at a time.
 
 use nexum_extension_api::json::{OptionsError, number, object, unknown_key};
-use nexum_extension_api::{Command, CommandId, ErrorCode, RecordKey, Refusal, Reply};
+use nexum_extension_api::{Command, CommandId, ErrorCode, Input, RecordKey, Refusal, Reply};
 use nexum_types::Time;
 use serde_json::{Value, json};
 
@@ -9,7 +9,6 @@ use crate::buckets::{Buckets, Reading, Records, Span};
 use crate::entry::Entry;
 use crate::operation::Shelf;
 use crate::record::{Key, behind};
-use crate::refusals;
 
 /// A list ends where so many bytes of entries were read.
 const MOST_READ: usize = 16 << 20;
@@ -51,7 +50,10 @@ impl Buckets {
         let wish = wish.map_err(|error| Refusal::new(ErrorCode::BadPayload, error.to_string()))?;
         let name = address.name();
         let bucket = self.names.get(name).and_then(|id| self.buckets.get(id));
-        let bucket = bucket.ok_or_else(|| refusals::no_bucket(name))?;
+        let Some(bucket) = bucket else {
+            let name: Box<str> = Box::from(name);
+            return self.wait_if_forming(&name, Input::Command(command));
+        };
         let prefix = Key::Entry(bucket.id, &wish.prefix).encode();
         let after = wish.after.map(|after| {
             let mut after = Key::Entry(bucket.id, &after).encode().to_vec();

@@ -82,6 +82,11 @@ impl Action {
             | Action::Expire(_) => false,
         }
     }
+
+    /// It may be the first that happens to a key.
+    pub(crate) fn is_begin(&self) -> bool {
+        matches!(self, Action::Set { .. } | Action::Count { .. })
+    }
 }
 
 /// How long something new lives.

@@ -5,7 +5,7 @@ use crate::bucket_options::BucketOptions;
 /// The settings of all buckets together.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Settings {
-    /// Whether a bucket is created by what names it: a set, a counter or a subscription.
+    /// Whether a bucket is created by the first set, counter or subscription that names it.
     pub auto_create: bool,
     /// What a bucket is that says nothing about itself.
     pub defaults: BucketOptions,

@@ -114,8 +114,8 @@ impl World {
         }
         self.settle_all();
         // Who has lost changes hears of it with the next one, and one of those is for everybody.
-        for bucket in 0..BUCKETS.len() {
-            let topic = format!("$kv/{}/$ctl/alter", BUCKETS[bucket]);
+        for (bucket, name) in BUCKETS.iter().enumerate() {
+            let topic = format!("$kv/{name}/$ctl/alter");
             let altered = self.broker.publish(&topic, br#"{"max_keys": 10}"#);
             altered.expect("altered");
             for key in ["a", "a/b"] {

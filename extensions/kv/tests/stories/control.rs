@@ -158,7 +158,12 @@ fn a_bucket_comes_with_the_first_use_if_that_is_how_it_is_set() {
     };
     let mut broker = broker_with(settings);
     broker.set_store(Store::Slow);
+    for key in ["a/$get", "a/$expire", "$keys", "a"] {
+        let refused = put(&mut broker, key, "", &[]);
+        assert_eq!(code(refused), ErrorCode::NotFound, "{key} is no beginning");
+    }
     let first = broker.command("$kv/b/a/$incr", b"", options(&[]));
+    let list = broker.command("$kv/b/$keys", b"", options(&[]));
     let second = broker.command("$kv/b/a/$incr", b"", options(&[]));
     let many = broker.publish("$kv/c/a", b"1");
     assert_eq!(code(many), ErrorCode::QuotaExceeded);
@@ -168,6 +173,7 @@ fn a_bucket_comes_with_the_first_use_if_that_is_how_it_is_set() {
         let reply = broker.take_reply(command).expect("an answer");
         assert_eq!(text(&reply.expect("it counts")), expected);
     }
+    assert!(broker.take_reply(list).expect("an answer").is_ok());
 }
 
 #[test]

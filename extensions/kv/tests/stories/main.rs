@@ -6,6 +6,7 @@ mod counters;
 mod expiry;
 mod format;
 mod hostile;
+mod late;
 mod list;
 mod memory;
 mod set;
