@@ -4,8 +4,8 @@ use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
 
 use nexum_extension_api::{
-    Address, Change, Command, CommandId, ConsumerId, Extension, FeedId, Input, Output, RecordKey,
-    Refusal, Reply, Subscribe, WriteId, WriteRefusal,
+    Address, Change, Command, CommandId, ConsumerId, DeliveryId, Extension, FeedId, Input, Outcome,
+    Output, RecordKey, Refusal, Reply, Subscribe, WriteId, WriteRefusal,
 };
 use nexum_kv::{BucketOptions, Buckets, Settings};
 use nexum_types::{Message, MessageParts, QoS, Time, TopicName};
@@ -21,6 +21,8 @@ struct Host {
     replies: BTreeMap<u64, Result<Reply, Refusal>>,
     delivered: Vec<String>,
     commands: u64,
+    /// Records of one answer.
+    page: usize,
 }
 
 impl Host {
@@ -39,6 +41,7 @@ impl Host {
             replies: BTreeMap::new(),
             delivered: Vec::new(),
             commands: 0,
+            page: 100,
         };
         host.feed(Input::Start { seed: 1 });
         host.hear();
@@ -127,6 +130,15 @@ impl Host {
         }));
     }
 
+    /// The watcher is done with a delivery.
+    fn take_one(&mut self) {
+        self.feed(Input::Settled {
+            consumer: ConsumerId { shard: 0, key: 1 },
+            delivery: DeliveryId(0),
+            outcome: Outcome::Done,
+        });
+    }
+
     /// Reads what it was asked for at this place.
     fn read(&mut self, at: usize) {
         let answer = match self.reads.remove(at).expect("a wish") {
@@ -139,11 +151,11 @@ impl Host {
             },
             Output::Scan(scan) => {
                 let records = self.records.range(scan.from..scan.to);
-                let records = records.map(|(key, value)| (key.clone(), value.clone()));
+                let mut records = records.map(|(key, value)| (key.clone(), value.clone()));
                 Input::Scanned {
                     read: scan.read,
-                    records: records.collect(),
-                    next: None,
+                    records: records.by_ref().take(self.page).collect(),
+                    next: records.next().map(|(key, _)| key),
                 }
             }
             other => panic!("{other:?}"),
@@ -211,6 +223,38 @@ fn what_changes_while_what_there_is_is_read_is_not_told_twice() {
     host.reads.push_back(scan);
     host.read_all();
     assert_eq!(host.delivered, ["a=2 retained"]);
+}
+
+#[test]
+fn what_was_read_before_a_feed_began_anew_is_not_for_it() {
+    let mut host = Host::new(1);
+    host.page = 2;
+    for key in ["a", "b", "c"] {
+        host.set(key, "1");
+    }
+    host.watch(2);
+    host.read_all();
+    host.take_one();
+    let scan = host.reads.pop_front().expect("the rest is asked for");
+    // There is no credit for more than the first of those.
+    for (key, payload) in [("a", "2"), ("a", "3"), ("b", "3")] {
+        host.set(key, payload);
+    }
+    host.reads.push_back(scan);
+    host.read_all();
+    for _ in 0..5 {
+        host.take_one();
+        host.read_all();
+    }
+    let expected = [
+        "a=1 retained",
+        "b=1 retained",
+        "a=2",
+        "a=3 retained",
+        "b=3 retained",
+        "c=1 retained",
+    ];
+    assert_eq!(host.delivered, expected);
 }
 
 #[test]
