@@ -93,7 +93,7 @@ fn unknown_verbs() {
             ("$queue/jobs/$reject/1-1/x", "", "nothing follows"),
             ("$queue/jobs/$extend/1-1", "", "$extend/<receipt>/<time>"),
             ("$queue/jobs/eu/$ack/1-1", "", "follows the name"),
-            ("$kv/bucket/key", "", "serves $kv"),
+            ("$stream/log/key", "", "serves $stream"),
         ],
     );
 }
@@ -374,7 +374,7 @@ fn bad_subscriptions() {
         ("$filter/a=1/$queue/jobs", reason::TOPIC_FILTER_INVALID),
         ("$exclusive/$reply/+/+", reason::TOPIC_FILTER_INVALID),
         ("$share/g/$reply/+/+", reason::TOPIC_FILTER_INVALID),
-        ("$kv/bucket/#", reason::TOPIC_FILTER_INVALID),
+        ("$stream/log/#", reason::TOPIC_FILTER_INVALID),
     ] {
         refused_filter(&mut new, filter, 1, reason_code);
         refused_filter(&mut old, filter, 1, reason::UNSPECIFIED_ERROR);

@@ -169,7 +169,7 @@ fn a_time_that_is_none_is_refused() {
         ("$delayed/-1/news", reason::IMPLEMENTATION_SPECIFIC_ERROR),
         ("$delayed//news", reason::TOPIC_NAME_INVALID),
         ("$delayed/1", reason::TOPIC_NAME_INVALID),
-        ("$delayed/1/$kv/b/k", reason::TOPIC_NAME_INVALID),
+        ("$delayed/1/$stream/b/k", reason::TOPIC_NAME_INVALID),
         ("$delayed/1/$SYS/x", reason::NOT_AUTHORIZED),
         ("$delayed/$cancel/nothing", reason::TOPIC_NAME_INVALID),
     ] {

@@ -42,7 +42,7 @@ fn impossible_will_is_refused() {
         ("$queue/../jobs", "A-Z a-z 0-9"),
         ("$q", "empty"),
         ("$reply/t/ok", "only the broker"),
-        ("$kv/b/k", "serves $kv"),
+        ("$stream/b/k", "serves $stream"),
     ] {
         for version in Version::ALL {
             let will = Will::new(topic, "gone");

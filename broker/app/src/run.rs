@@ -12,6 +12,7 @@ use std::time::{Duration, Instant};
 use nexum_admin::{Admin, Source};
 use nexum_core::Limits;
 use nexum_delay::Delay;
+use nexum_kv::Buckets;
 use nexum_queue::Queues;
 use nexum_server::{
     Authenticator, Composed, Handle, ListenerConfig, ListenerTransport, MetricsSnapshot,
@@ -191,6 +192,10 @@ fn extensions(config: &Config) -> Vec<Composed> {
         Composed {
             table: 17,
             extension: Box::new(Delay::new(config.delayed)),
+        },
+        Composed {
+            table: 18,
+            extension: Box::new(Buckets::new(config.buckets.clone())),
         },
     ]
 }

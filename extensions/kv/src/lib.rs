@@ -49,6 +49,8 @@
 //!   the newest of each key; if that is too much, too, it is told what there is when it takes more, the
 //!   first of that with the property `resync`: what it knew besides may be gone. If there is nothing
 //!   then, whatever is told next has it.
+//! - A change is matched with each distinct filter of its bucket that has a wildcard; who watches a
+//!   key costs nothing for others.
 //! - `$share` is refused, for each watcher sees everything. QoS 2 is granted as 1: what comes twice
 //!   has the same `rev`.
 //! - `delete` drops a bucket; watchers are not told, they get nothing more. `purge` deletes each key,

@@ -15,8 +15,8 @@ use crate::operation::Change;
 use crate::record::Key;
 use crate::rest::Work;
 
-/// So many records are read at once.
-const PAGE: usize = 256;
+/// At least and at most so many records are read at once, by what the watcher takes.
+const PAGE: (usize, usize) = (32, 256);
 
 impl Buckets {
     pub(crate) fn attach(
@@ -209,10 +209,11 @@ impl Buckets {
         }
         cursor.progress = Progress::Asked;
         let beginning = cursor.beginning;
+        let credit = self.consumers.get(&feed.consumer).map_or(0, |it| it.credit);
         let span = Span {
             from: cursor.from.clone(),
             to: cursor.to.clone(),
-            records: PAGE,
+            records: (credit as usize).clamp(PAGE.0, PAGE.1),
         };
         self.scan(bucket.shelf(), span, Reading::Page(id, beginning));
     }

@@ -54,6 +54,8 @@ pub(crate) struct Config {
     pub(crate) delayed: nexum_delay::Settings,
     /// Work queues.
     pub(crate) queues: nexum_queue::Settings,
+    /// Buckets of keys and values.
+    pub(crate) buckets: nexum_kv::Settings,
     /// Where the administration listens; `None` is nowhere.
     pub(crate) admin: Option<SocketAddr>,
     pub(crate) log_level: LogLevel,
@@ -120,6 +122,7 @@ impl Default for Config {
             limits: Limits::default(),
             delayed: nexum_delay::Settings::default(),
             queues: nexum_queue::Settings::default(),
+            buckets: nexum_kv::Settings::default(),
             admin: Some(SocketAddr::from(([127, 0, 0, 1], 8080))),
             log_level: LogLevel::Info,
             log_format: LogFormat::Text,

@@ -136,8 +136,8 @@ fn each_mistake_has_its_message() {
         (
             "[bridge]",
             &[
-                "config.toml:1: unknown section [bridge]; the sections are [admin], [auth], [delayed], [limits], \
-               [listeners], [log], [mqtt], [queue], [queues], [server], [storage], [tls]",
+                "config.toml:1: unknown section [bridge]; the sections are [admin], [auth], [buckets], [delayed], [kv], \
+               [limits], [listeners], [log], [mqtt], [queue], [queues], [server], [storage], [tls]",
             ],
         ),
         (
@@ -145,6 +145,14 @@ fn each_mistake_has_its_message() {
             &[
                 "config.toml:1: 'jobs' in [queues]: there is no 'visibilty'; did you mean 'visibility'?",
             ],
+        ),
+        (
+            "[buckets.cfg]\nhistory = 100",
+            &["config.toml:1: 'cfg' in [buckets]: 'history' takes a whole number from 1 to 64"],
+        ),
+        (
+            "[kv]\nauto_creat = true",
+            &["config.toml:2: unknown key 'auto_creat' in [kv]; did you mean 'auto_create'?"],
         ),
         (
             "[queues]\njobs = 1",
