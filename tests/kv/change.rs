@@ -32,10 +32,16 @@ fn one_of_two_that_ask_for_the_same_revision_is_refused() {
         let property = Property::user("rev", &revision.to_string());
         Publish::new("$kv/cfg/a", "2").property(property)
     };
-    assert_eq!(send(&mut peer, with(first)).reason, 0);
+    let second = send(&mut peer, with(first));
+    assert_eq!(second.reason, 0);
     let refused = send(&mut peer, with(first));
     assert_eq!(refused.reason, reason::IMPLEMENTATION_SPECIFIC_ERROR);
     assert_eq!(label(&refused.properties, "code"), Some("conflict"));
+    assert_eq!(
+        revision(&refused.properties),
+        revision(&second.properties),
+        "the present one"
+    );
     let said = refused.properties.reason_string().expect("why");
     assert!(said.contains("the present revision is"), "{said}");
     let refused = put(&mut peer, "$opt/nx=1/$kv/cfg/a", "3");

@@ -38,6 +38,7 @@ fn everything_works_with_topics_and_payloads() {
     let target = format!("$opt/rev={revision}/$kv/cfg/a");
     let (end, body) = request(&mut peer, &target, "9");
     assert_eq!((&*end, &parsed(&body)["code"]), ("err", &json!("conflict")));
+    assert!(parsed(&body)["rev"].as_u64() > Some(revision));
     let history = parsed(&done(&mut peer, "$kv/cfg/a/$history", ""));
     assert_eq!(history[0]["payload"], "2");
     assert_eq!(history[1]["payload"], "1");

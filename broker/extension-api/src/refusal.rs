@@ -88,6 +88,8 @@ pub struct Refusal {
     pub reason: Cow<'static, str>,
     /// When to try again, where that is known.
     pub retry_after: Option<Duration>,
+    /// The present revision, where another one was asked for; 0 is that there is nothing.
+    pub revision: Option<u64>,
 }
 
 impl Refusal {
@@ -101,6 +103,7 @@ impl Refusal {
             code,
             reason: presentable(reason.into()),
             retry_after: None,
+            revision: None,
         }
     }
 
@@ -108,6 +111,13 @@ impl Refusal {
     #[must_use]
     pub fn retry_after(mut self, after: Duration) -> Refusal {
         self.retry_after = Some(after);
+        self
+    }
+
+    /// The same, with the present revision.
+    #[must_use]
+    pub fn revision(mut self, revision: u64) -> Refusal {
+        self.revision = Some(revision);
         self
     }
 
@@ -140,6 +150,9 @@ impl Refusal {
         if let Some(after) = self.retry_after {
             let milliseconds = u64::try_from(after.as_millis()).unwrap_or(u64::MAX);
             body.insert("retry_after_ms".to_owned(), milliseconds.into());
+        }
+        if let Some(revision) = self.revision {
+            body.insert("rev".to_owned(), revision.into());
         }
         serde_json::Value::Object(body).to_string().into_bytes()
     }
@@ -195,5 +208,8 @@ mod tests {
             refusal.retry_after(Duration::from_millis(500)).to_json(),
             br#"{"code":"quota_exceeded","reason":"the \"queue\" is full","retry_after_ms":500}"#
         );
+        let refusal = Refusal::new(ErrorCode::Conflict, "it is another").revision(7);
+        let body: serde_json::Value = serde_json::from_slice(&refusal.to_json()).expect("JSON");
+        assert_eq!(body["rev"], 7);
     }
 }

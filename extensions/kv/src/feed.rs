@@ -8,6 +8,7 @@ use nexum_types::Message;
 
 use crate::filter::Filter;
 use crate::operation::Change;
+use crate::record::entries_from;
 
 /// A session that is connected.
 #[derive(Debug, Default)]
@@ -97,10 +98,10 @@ impl Feed {
         });
     }
 
-    /// Whether a record will be read yet.
-    pub(crate) fn will_read(&self, record: &RecordKey) -> bool {
+    /// Whether a key will be read yet.
+    pub(crate) fn will_read(&self, key: &str) -> bool {
         let cursor = self.cursor.as_ref();
-        cursor.is_some_and(|cursor| cursor.from <= *record)
+        cursor.is_some_and(|cursor| cursor.from <= entries_from(self.bucket, key))
     }
 
     /// Whether it has something, or may find something.

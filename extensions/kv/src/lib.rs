@@ -33,8 +33,8 @@
 //!
 //! # What to know
 //! - An empty payload deletes. A key that is not there is deleted without a revision: the reply has
-//!   `rev` 0. `rev=0` asks for a key that is not there, as `nx` does. A refusal for a conflict says in
-//!   its reason what the present revision is; it may be one that is not stored yet.
+//!   `rev` 0. `rev=0` asks for a key that is not there, as `nx` does. A refusal for a conflict has
+//!   the present revision, as `rev` beside its code; it may be one that is not stored yet.
 //! - `ttl=0` is never, whatever the bucket says. `$expire` with nothing, or 0, is never, too. A touch
 //!   has a revision of its own, and the value stays: `$history` does not list it. A counter keeps its
 //!   time; `ttl` counts when a counter begins.

@@ -26,12 +26,12 @@ pub(crate) fn other_revision(present: u64, wanted: u64) -> Refusal {
         present => format!("the present revision is {present}"),
     };
     let reason = format!("{is}, and rev={wanted} was asked for");
-    Refusal::new(ErrorCode::Conflict, reason)
+    Refusal::new(ErrorCode::Conflict, reason).revision(present)
 }
 
 pub(crate) fn exists(present: u64) -> Refusal {
     let reason = format!("the key is there; the present revision is {present}");
-    Refusal::new(ErrorCode::Conflict, reason)
+    Refusal::new(ErrorCode::Conflict, reason).revision(present)
 }
 
 pub(crate) fn full(limit: &str) -> Refusal {

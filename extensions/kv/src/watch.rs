@@ -135,7 +135,7 @@ impl Buckets {
         let Some(state) = self.feeds.get_mut(&feed) else {
             return;
         };
-        if state.will_read(&Key::Entry(state.bucket, &update.key).encode()) {
+        if state.will_read(&update.key) {
             return;
         }
         let consumer = state.consumer;

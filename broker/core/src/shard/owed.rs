@@ -168,6 +168,8 @@ impl Shard {
                 .map(|after| format!("{}ms", after.as_millis()));
             let mut told = vec![("code", Cow::Borrowed(refusal.code.as_str()))];
             told.extend(retry_after.map(|after| ("retry-after", Cow::Owned(after))));
+            let revision = refusal.revision.map(|revision| revision.to_string());
+            told.extend(revision.map(|revision| ("rev", Cow::Owned(revision))));
             let reason_code = refusal.code.of_publish();
             return self.explain(key, kind, id, reason_code, Some(&refusal.reason), &told);
         }

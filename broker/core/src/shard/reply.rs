@@ -194,6 +194,8 @@ impl Shard {
             }
             Err(refusal) => {
                 labels.push(("code", Cow::Borrowed(refusal.code.as_str())));
+                let revision = refusal.revision.map(|revision| revision.to_string());
+                labels.extend(revision.map(|revision| ("rev", Cow::Owned(revision))));
                 Cow::Owned(refusal.to_json())
             }
         };

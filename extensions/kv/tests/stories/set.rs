@@ -44,6 +44,7 @@ fn of_two_that_ask_for_one_revision_one_is_refused() {
     let refused = put(&mut broker, "a", "3", &[("rev", &wanted)]);
     let refusal = refused.expect_err("it is not that any more");
     assert_eq!(refusal.code, ErrorCode::Conflict);
+    assert_eq!(refusal.revision, Some(revision(&second)));
     assert_eq!(
         refusal.reason,
         format!(
@@ -70,6 +71,7 @@ fn create_only_and_revision_zero_are_for_what_is_not_there() {
     delete(&mut broker, "a");
     let absent = put(&mut broker, "a", "3", &[("rev", "7")]);
     let refusal = absent.expect_err("it is not there");
+    assert_eq!(refusal.revision, Some(0));
     assert_eq!(
         refusal.reason,
         "there is no such key, and rev=7 was asked for"
