@@ -139,6 +139,8 @@ impl Traffic {
         let mut publisher = broker.client(Version::V5, "publisher");
         let identifier = publisher.next_identifier();
         publisher.publish(Publish::new("$queue/dashboard/$ctl/create", "").qos1(identifier));
+        let identifier = publisher.next_identifier();
+        publisher.publish(Publish::new("$kv/dashboard/$ctl/create", "").qos1(identifier));
         let mut subscriber = broker.client(Version::V311, "subscriber");
         subscriber.subscribe("dashboard/+", 2);
         Traffic {
