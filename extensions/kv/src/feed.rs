@@ -130,7 +130,9 @@ impl Backlog {
             return true;
         }
         self.keep_newest();
-        self.updates.len() <= most - most / 4 && self.bytes <= most_bytes - most_bytes / 4
+        let is_short = self.updates.len() <= most - most / 4;
+        // However large one is: who watches one key never loses a change of it.
+        self.updates.len() == 1 || is_short && self.bytes <= most_bytes - most_bytes / 4
     }
 
     pub(crate) fn pop(&mut self) -> Option<Arc<Update>> {

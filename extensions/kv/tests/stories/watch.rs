@@ -181,6 +181,33 @@ fn who_takes_nothing_gets_changes_in_order_then_the_newest_then_what_there_is() 
 }
 
 #[test]
+fn who_watches_one_key_hears_the_last_of_it_however_large_it_is() {
+    let mut broker = bucket("");
+    let large = "v".repeat(1 << 20);
+    let consumer = watcher(&mut broker, "$kv/b/a", 0);
+    for _ in 0..3 {
+        set(&mut broker, "a", &large);
+    }
+    set(&mut broker, "a", "small");
+    broker.add_credit(consumer, 1);
+    // What there was at first is read when there is credit.
+    assert_eq!(told(&broker.work_off(consumer)), ["set a=small retained"]);
+    for _ in 0..3 {
+        broker.detach(consumer, false);
+        broker.attach_again(consumer, 0);
+        broker
+            .subscribe_to_changes(consumer, "$kv/b/a")
+            .expect("a feed");
+        set(&mut broker, "a", &large);
+        set(&mut broker, "a", &large);
+        delete(&mut broker, "a");
+        broker.add_credit(consumer, 1);
+        let all = broker.work_off(consumer);
+        assert_eq!(told(&all[all.len() - 1..]), ["del a="]);
+    }
+}
+
+#[test]
 fn a_watcher_is_told_when_it_is_stored_and_not_if_it_is_refused() {
     let mut broker = bucket("");
     let consumer = watcher(&mut broker, "$kv/b/#", 10);
