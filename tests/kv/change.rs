@@ -82,6 +82,8 @@ fn properties_of_a_value_travel_with_it() {
     let mut peer = broker.client(Version::V5, "peer");
     let publish = Publish::new("$kv/cfg/a", "{}")
         .property(Property::content_type("application/json"))
+        .property(Property::user("rev", "0"))
+        .property(Property::user("op", "del"))
         .property(Property::user("unit", "bar"));
     assert_eq!(send(&mut peer, publish).reason, 0);
     peer.subscribe("$kv/cfg/a", 1);
@@ -89,4 +91,9 @@ fn properties_of_a_value_travel_with_it() {
     assert_eq!(value.properties.content_type(), Some("application/json"));
     assert_eq!(label(&value.properties, "unit"), Some("bar"));
     assert_eq!(label(&value.properties, "op"), Some("set"));
+    assert!(
+        revision(&value.properties) > 0,
+        "what it is, not what was asked for"
+    );
+    assert_eq!(value.properties.user().len(), 3);
 }

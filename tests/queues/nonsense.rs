@@ -18,7 +18,7 @@ const SEED: u64 = 1;
 const PACKETS: u64 = 400;
 
 /// What topics are made of.
-const LEVELS: [&str; 44] = [
+const LEVELS: [&str; 51] = [
     "$queue",
     "$queue",
     "$queue",
@@ -30,6 +30,7 @@ const LEVELS: [&str; 44] = [
     "$exclusive",
     "$filter",
     "$reply",
+    "$kv",
     "$kv",
     "$SYS",
     "jobs",
@@ -48,6 +49,12 @@ const LEVELS: [&str; 44] = [
     "$lease",
     "$dlq",
     "$cancel",
+    "$get",
+    "$incr",
+    "$expire",
+    "$history",
+    "$keys",
+    "rev=0",
     "create",
     "delete",
     "alter",
@@ -66,7 +73,7 @@ const LEVELS: [&str; 44] = [
 ];
 
 /// Those that make sense, so that something happens.
-const TOPICS: [&str; 12] = [
+const TOPICS: [&str; 22] = [
     "$queue/jobs",
     "$queue/jobs/eu",
     "$queue/mail",
@@ -79,9 +86,19 @@ const TOPICS: [&str; 12] = [
     "$queue/jobs/$ctl/purge",
     "$req/t/$queue/jobs/$ctl/dlq.redrive",
     "$delayed/$cancel/x",
+    "$kv/jobs/eu",
+    "$kv/jobs/n/$incr",
+    "$kv/mail/n/$decr",
+    "$opt/ttl=20ms/$kv/jobs/eu",
+    "$opt/nx=1/$kv/mail/a/b",
+    "$req/t/$kv/jobs/eu/$get",
+    "$req/t/$kv/jobs/$keys",
+    "$delayed/20ms/$kv/mail/a",
+    "$kv/jobs/$ctl/purge",
+    "$kv/mail/$ctl/delete",
 ];
 
-const FILTERS: [&str; 9] = [
+const FILTERS: [&str; 12] = [
     "$queue/jobs",
     "$queue/jobs/#",
     "$q/jobs/+",
@@ -91,9 +108,12 @@ const FILTERS: [&str; 9] = [
     "$exclusive/$queue/mail",
     "$reply/+/+",
     "plain/#",
+    "$kv/jobs/#",
+    "$kv/mail/a/+",
+    "$kv/jobs/eu",
 ];
 
-const PAYLOADS: [&str; 8] = [
+const PAYLOADS: [&str; 9] = [
     "",
     "x",
     "{}",
@@ -101,6 +121,7 @@ const PAYLOADS: [&str; 8] = [
     r#"{"max_attempts": 1, "visibility": "20ms", "backoff": {"first": "1ms"}}"#,
     r#"{"order": "key", "max_len": 5, "overflow": "dlq", "source": ["plain/+"]}"#,
     r#"{"order": "prio", "expired": "dlq", "allow_qos0": true, "dlq_max_len": 3}"#,
+    r#"{"persist": false, "history": 3, "max_keys": 2}"#,
     r#"{"max_len": "#,
 ];
 
@@ -114,7 +135,12 @@ fn nonsense_has_its_answers() {
     let packets = number("NEXUM_NONSENSE_PACKETS", PACKETS);
     println!("NEXUM_NONSENSE_SEED={seed} NEXUM_NONSENSE_PACKETS={packets}");
     let mut random = Random::new(seed);
-    let mut scene = Scene::on(builder().set("queue.maximum_queues", 10));
+    let mut scene = Scene::on(
+        builder()
+            .set("queue.maximum_queues", 10)
+            .set("kv.maximum_buckets", 10)
+            .set("kv.auto_create", true),
+    );
     for _ in 0..3 {
         thread::scope(|scope| {
             for number in 0..4 {
@@ -136,6 +162,9 @@ fn nonsense_has_its_answers() {
             scene.push("$queue/sane", "x");
             let mut worker = scene.worker(Version::V5, "sane", "$queue/sane");
             assert_eq!(worker.expect_message().payload, b"x");
+            scene.ask("$kv/jobs/$ctl/delete", "");
+            scene.push("$kv/jobs/sane", "x");
+            assert_eq!(scene.ask("$kv/jobs/sane/$incr", "").code, "bad_payload");
             drop(worker);
             scene.restart();
         }

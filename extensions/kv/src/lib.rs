@@ -42,6 +42,8 @@
 //! - `$history` of a key that is being written shows the value that it waited for, and of those
 //!   before it what is kept by then.
 //! - A former value is kept until `history` is reached, or the key is deleted or runs out.
+//! - Properties of a value travel with it, but for User Properties that are options or `op` or
+//!   `resync`; a counter begins with none.
 //! - What is told has the properties `rev` and `op`: `set`, `incr` (also of `$decr`), `touch`, `del`
 //!   and `expire`, the last two with an empty payload. What there was has RETAIN and `op` `set`.
 //! - A set of a key whose time ran out, and that is not removed yet, takes its place: no `expire`.
@@ -75,6 +77,7 @@ mod inspect;
 mod line;
 mod list;
 mod operation;
+mod properties;
 mod purge;
 mod record;
 mod refusals;

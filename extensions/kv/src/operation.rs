@@ -10,6 +10,7 @@ use nexum_types::{Message, MessageParts, QoS, Time, TopicName};
 
 use crate::bucket_options::BucketOptions;
 use crate::entry::Entry;
+use crate::properties::of_value;
 use crate::refusals;
 
 /// The longest key, in bytes.
@@ -281,7 +282,9 @@ pub(crate) fn judge(operation: &Operation, physical: Option<&Entry>, terms: Term
     }
     match (&operation.action, present) {
         (Action::Set { message, expiry }, _) => {
+            let properties = of_value(message.parts().properties);
             let parts = MessageParts {
+                properties: &properties,
                 expires_at: expiry.at(terms),
                 ..message.parts()
             };
@@ -306,7 +309,9 @@ pub(crate) fn judge(operation: &Operation, physical: Option<&Entry>, terms: Term
                     published_at: message.published_at(),
                     ..entry.message.parts()
                 },
+                // Those that came with a step belong to the step.
                 None => MessageParts {
+                    properties: &[],
                     payload: b"0",
                     expires_at: expiry.at(terms),
                     ..message.parts()
