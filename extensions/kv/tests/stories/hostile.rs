@@ -27,6 +27,7 @@ fn what_is_stale_or_unknown_is_ignored() {
         }),
         Input::Detach {
             consumer: nobody,
+            unanswered: Vec::new(),
             has_ended: true,
         },
         Input::Written {

@@ -288,6 +288,7 @@ impl Host {
             let watcher = self.watchers.swap_remove(at.index(self.watchers.len()));
             self.feed(Input::Detach {
                 consumer: watcher.consumer,
+                unanswered: Vec::new(),
                 has_ended: true,
             });
         }
