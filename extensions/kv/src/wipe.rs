@@ -12,8 +12,12 @@ use crate::operation::Shelf;
 use crate::record::{Key, behind};
 use crate::rest::Work;
 
-/// So many entries are removed at once.
+/// So many entries are read at once.
 const PART: usize = 256;
+
+/// So many records are removed at once, and those of one entry: a write that is tried until it is
+/// stored is to be small.
+const MOST_REMOVED: usize = 1000;
 
 impl Buckets {
     /// A write to a bucket that is gone was heard of.
@@ -44,6 +48,10 @@ impl Buckets {
     pub(crate) fn wipe_found(&mut self, bucket: u64, shelf: Shelf, found: &Records) {
         let mut changes = Changes::new();
         for (record, value) in &found.records {
+            if changes.len() >= MOST_REMOVED {
+                // What is left is found again.
+                break;
+            }
             changes.push(Change::Delete(record.clone()));
             let Ok(Key::Entry(_, key)) = Key::decode(record) else {
                 continue;
