@@ -65,6 +65,25 @@ fn cases() -> Value {
             "filter": "$queue/caught/sensors/+", "routed": "$queue/caught/sensors/+",
             "topics": [["sensors/1", "$queue/caught/sensors/1"]],
         },
+        {
+            "filter": "$kv/cfg/line1/#", "routed": "$kv/cfg/line1/#",
+            "topics": [
+                ["$kv/cfg/line1/rate", "$kv/cfg/line1/rate"],
+                ["$opt/ttl=1h/$kv/cfg/line1/a/b", "$kv/cfg/line1/a/b"],
+            ],
+        },
+        {
+            "filter": "$kv/cfg/+/state", "routed": "$kv/cfg/+/state",
+            "topics": [["$kv/cfg/line2/state", "$kv/cfg/line2/state"]],
+        },
+        {
+            "filter": "$kv/cfg/line3", "routed": "$kv/cfg/line3",
+            "topics": [["$kv/cfg/line3", "$kv/cfg/line3"]],
+        },
+        {
+            "filter": "$exclusive/$kv/cfg/line4/#", "routed": "$kv/cfg/line4/#",
+            "topics": [["$kv/cfg/line4/x", "$kv/cfg/line4/x"]],
+        },
     ])
 }
 
@@ -74,6 +93,8 @@ fn scene() -> Scene {
     // What expires there is dead at once.
     scene.create("mail", r#"{"expired": "dlq"}"#);
     scene.create("caught", r#"{"source": ["sensors/#"]}"#);
+    let bucket = scene.publish(Publish::new("$kv/cfg/$ctl/create", ""));
+    assert_eq!(bucket.reason, 0);
     scene
 }
 
