@@ -42,8 +42,8 @@ pub enum StoreEvent {
     Reopened,
     /// The log could not be reopened. It is tried again.
     ReopenFailed(String),
-    /// There was no room for a batch, or at the start none for the reserve: only deletions are taken
-    /// until there is some.
+    /// There was no room for a batch, or at the start none for the reserve: only what deletes or
+    /// settles is taken until there is some.
     Full,
     /// A checkpoint was not made. It is tried again.
     CheckpointFailed(String),

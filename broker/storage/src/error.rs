@@ -132,11 +132,11 @@ pub enum Refusal {
     /// A write or a sync has failed, and nothing is promised until the log was reopened. Whether
     /// the changes will be there after a crash is not known; after a reopening they are not.
     Failed(Arc<str>),
-    /// There is no room: the disk or the budget is used up, or the reserve is missing. Changes that
-    /// only delete are still taken.
+    /// There is no room: the disk or the budget is used up, the reserve is missing, or a checkpoint
+    /// would have no room. Changes that only delete or settle are still taken.
     Full,
     /// The tables are behind, and memory for what they have not taken is used up. Changes that only
-    /// delete are still taken.
+    /// delete or settle are still taken.
     Behind,
     /// Larger than a batch may be, together with what waits in it. What is too large beside others
     /// may fit after a commit.
@@ -167,7 +167,7 @@ impl std::error::Error for Refusal {}
 /// Why a commit did not make durable all that was submitted.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum CommitError {
-    /// There is no room. Only deletions were kept, if there were any and room for them.
+    /// There is no room. Only what deletes or settles was kept, if there was any and room for it.
     Full {
         /// What is durable all the same.
         kept: Vec<Ticket>,

@@ -34,10 +34,10 @@ pub struct Options {
     pub table_cache_bytes: usize,
     /// A file that is there to be removed when the disk is full, so that deletions can be logged
     /// and a checkpoint made. While it is missing, because it was removed or there is not twice
-    /// its room, only deletions are taken. 0 is none, and nothing is refused for it.
+    /// its room, only what deletes or settles is taken. 0 is none, and nothing is refused for it.
     pub reserve_bytes: u64,
-    /// What the log and all keys and values in the tables may have together; beyond it only
-    /// deletions are taken. The file of the tables is larger than what is in it, after a fast fill
+    /// What the log, all keys and values in the tables and all volumes may have together; beyond it
+    /// only what deletes or settles is taken. The file of the tables is larger than what is in it, after a fast fill
     /// three to four times: a transaction writes pages anew, and those it replaces are free only
     /// after the next.
     pub disk_budget_bytes: Option<u64>,

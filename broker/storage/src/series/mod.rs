@@ -68,9 +68,4 @@ impl Records {
     pub fn next(&self) -> u64 {
         self.page.next()
     }
-
-    /// Bytes of all records before the page that they are in.
-    pub fn written_before(&self) -> u64 {
-        self.page.header.written_before
-    }
 }

@@ -1,6 +1,6 @@
 //! A file that is there to be removed: room for deletions and a checkpoint on a disk that is full.
-//! While it is not there only deletions are taken, for what adds would use up the room that they
-//! need. Whether it is there is never a reason to fail.
+//! While it is not there only what deletes or settles is taken, for what adds would use up the room
+//! that it needs. Whether it is there is never a reason to fail.
 
 use std::io;
 
